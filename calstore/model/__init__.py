@@ -1,0 +1,1 @@
+"""What things are: frozen values, valid by construction; no I/O and no clock."""

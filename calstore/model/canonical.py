@@ -1,0 +1,77 @@
+"""Canonical msgpack: one encoding per value (docs/format.md, section 3)."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgpack
+
+from calstore.errors import Invalid
+
+Value: TypeAlias = (
+    "None | bool | int | float | str | bytes | list[Value] | tuple[Value, ...] | dict[str, Value]"
+)
+
+MAX_DEPTH = 16
+
+
+def encode(value: Value) -> bytes:
+    """The only canonical encoding of a value.
+
+    Raises
+    ------
+    Invalid
+        For a value without one: a NaN, an integer over 64 bits, a key that is no string.
+    """
+    try:
+        packed: bytes = msgpack.packb(_sorted(value, 0), use_bin_type=True)
+    except (ValueError, OverflowError, UnicodeEncodeError) as error:
+        raise Invalid(f"cannot be encoded canonically: {error}") from error
+    return packed
+
+
+def decode(data: bytes, *, limit: int) -> Value:
+    """The value of canonical bytes.
+
+    Parameters
+    ----------
+    data
+        Bytes that `encode` could have written.
+    limit
+        Refuse more bytes than this before decoding any.
+
+    Raises
+    ------
+    Invalid
+        When the bytes are too many, no msgpack, or not the canonical encoding of what they say.
+    """
+    if len(data) > limit:
+        raise Invalid(f"{len(data)} bytes of msgpack; at most {limit} are read")
+    try:
+        value: Value = msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
+    except (ValueError, msgpack.UnpackException, TypeError) as error:
+        raise Invalid(f"not msgpack: {str(error) or type(error).__name__}") from error
+    # Duplicate and unsorted keys, long integers, float32, and extension types end here.
+    if encode(value) != data:
+        raise Invalid("msgpack, but not in its canonical form")
+    return value
+
+
+def _sorted(value: Value, depth: int) -> Value:
+    if depth > MAX_DEPTH:
+        raise Invalid(f"nested more than {MAX_DEPTH} deep")
+    match value:
+        case dict():
+            for key in value:
+                if not isinstance(key, str):
+                    raise Invalid(f"a key that is no string: {key!r}")
+            # Code points sort as their UTF-8 bytes do.
+            return {key: _sorted(value[key], depth + 1) for key in sorted(value)}
+        case list() | tuple():
+            return [_sorted(item, depth + 1) for item in value]
+        case float() if value != value or value in (float("inf"), float("-inf")):
+            raise Invalid(f"a float that is not finite: {value}")
+        case None | bool() | int() | float() | str() | bytes():
+            return value
+        case _:
+            raise Invalid(f"a {type(value).__name__} has no canonical encoding")

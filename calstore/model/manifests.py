@@ -1,0 +1,201 @@
+"""Manifests: which constants a set is made of (docs/format.md, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from calstore.errors import Invalid
+from calstore.model.arrays import ArrayReference
+from calstore.model.canonical import Value, decode, encode
+from calstore.model.digest import Reference, require_keys
+from calstore.model.names import check_component, check_path
+from calstore.model.runs import RunRange
+
+FORMAT: Final = 1
+MAX_BYTES: Final = 16 * 1024 * 1024
+
+Detector: TypeAlias = tuple[str, str]
+"""A group and a source, as in ``("Epix100a::CalibV1", "XppGon.0:Epix100a.1")``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """One file's worth of a calibration type: an array, or a blob that could not be one.
+
+    Parameters
+    ----------
+    content
+        The array, or the verbatim bytes of a file that is opaque.
+    name
+        The file's name where it is not ``<run range>.data``.
+    source
+        The verbatim file that the array was read from; ``None`` when it is rendered.
+    """
+
+    content: ArrayReference | Reference
+    name: str | None = None
+    source: Reference | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            check_component(self.name)
+        if self.source is not None and isinstance(self.content, Reference):
+            raise Invalid("a blob is its own source")
+
+    def to_value(self) -> dict[str, Value]:
+        """The constant as a detector manifest holds it."""
+        kind = "array" if isinstance(self.content, ArrayReference) else "blob"
+        value: dict[str, Value] = {kind: self.content.to_value()}
+        if self.name is not None:
+            value["name"] = self.name
+        if self.source is not None:
+            value["source"] = self.source.to_value()
+        return value
+
+    @classmethod
+    def from_value(cls, value: Value) -> Constant:
+        """The constant that a detector manifest holds; `Invalid` for anything else."""
+        fields = require_keys(
+            value, set(), "constant", optional=frozenset({"array", "blob", "name", "source"})
+        )
+        if ("array" in fields) == ("blob" in fields):
+            raise Invalid("a constant has either an array or a blob")
+        name = fields.get("name")
+        if name is not None and not isinstance(name, str):
+            raise Invalid(f"a constant's name is text, not {name!r}")
+        content: ArrayReference | Reference
+        if "array" in fields:
+            content = ArrayReference.from_value(fields["array"])
+        else:
+            content = Reference.from_value(fields["blob"])
+        source = Reference.from_value(fields["source"]) if "source" in fields else None
+        return cls(content, name, source)
+
+
+Constants: TypeAlias = Mapping[str, Mapping[RunRange, Constant]]
+"""Type → run range → constant."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorManifest:
+    """The constants of one detector, by type and run range."""
+
+    constants: Constants = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, by_range in self.constants.items():
+            check_component(name)
+            if not by_range:
+                raise Invalid(f"the type {name!r} has no constants; leave it out")
+        frozen = {
+            name: MappingProxyType(dict(sorted(self.constants[name].items())))
+            for name in sorted(self.constants)
+        }
+        object.__setattr__(self, "constants", MappingProxyType(frozen))
+
+    def encoded(self) -> bytes:
+        """The canonical bytes."""
+        return encode(
+            {
+                "constants": {
+                    name: {str(runs): constant.to_value() for runs, constant in by_range.items()}
+                    for name, by_range in self.constants.items()
+                },
+                "format": FORMAT,
+                "kind": "detector",
+            }
+        )
+
+    @classmethod
+    def decoded(cls, data: bytes) -> DetectorManifest:
+        """The manifest of canonical bytes; `Invalid` for anything else."""
+        body = _body(data, "detector", "constants")
+        return cls(
+            {
+                name: {_range(text): Constant.from_value(item) for text, item in _map(by_range)}
+                for name, by_range in _map(body["constants"])
+            }
+        )
+
+    def replaced(self, name: str, by_range: Mapping[RunRange, Constant]) -> DetectorManifest:
+        """This manifest with other constants of one type; none at all removes the type."""
+        others = {key: value for key, value in self.constants.items() if key != name}
+        return DetectorManifest({**others, name: by_range} if by_range else others)
+
+
+@dataclass(frozen=True, slots=True)
+class SetManifest:
+    """All detectors of a calib-version, and the loose files of its tree."""
+
+    detectors: Mapping[Detector, Reference] = field(default_factory=dict)
+    files: Mapping[str, Reference] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for group, source in self.detectors:
+            check_component(group)
+            check_component(source)
+        for path in self.files:
+            check_path(path)
+        object.__setattr__(
+            self, "detectors", MappingProxyType(dict(sorted(self.detectors.items())))
+        )
+        object.__setattr__(self, "files", MappingProxyType(dict(sorted(self.files.items()))))
+
+    def encoded(self) -> bytes:
+        """The canonical bytes."""
+        groups: dict[str, dict[str, Value]] = {}
+        for (group, source), reference in self.detectors.items():
+            groups.setdefault(group, {})[source] = reference.to_value()
+        return encode(
+            {
+                "detectors": dict(groups),
+                "files": {path: blob.to_value() for path, blob in self.files.items()},
+                "format": FORMAT,
+                "kind": "set",
+            }
+        )
+
+    @classmethod
+    def decoded(cls, data: bytes) -> SetManifest:
+        """The manifest of canonical bytes; `Invalid` for anything else."""
+        body = _body(data, "set", "detectors", "files")
+        detectors = {}
+        for group, sources in _map(body["detectors"]):
+            if not sources:
+                raise Invalid(f"the group {group!r} has no detectors")
+            for source, reference in _map(sources):
+                detectors[group, source] = Reference.from_value(reference)
+        files = {path: Reference.from_value(blob) for path, blob in _map(body["files"])}
+        return cls(detectors, files)
+
+    def replaced(self, detector: Detector, manifest: Reference | None) -> SetManifest:
+        """This manifest with another reference for one detector; ``None`` removes it."""
+        others = {key: value for key, value in self.detectors.items() if key != detector}
+        if manifest is not None:
+            others[detector] = manifest
+        return SetManifest(others, self.files)
+
+
+def _body(data: bytes, kind: str, *keys: str) -> Mapping[str, Value]:
+    value = decode(data, limit=MAX_BYTES)
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise Invalid(f"not a manifest of format {FORMAT}; was it written by a newer calstore?")
+    if value.get("kind") != kind:
+        raise Invalid(f"a manifest of kind {value.get('kind')!r} where {kind!r} was expected")
+    return require_keys(value, {"format", "kind", *keys}, f"{kind} manifest")
+
+
+def _map(value: Value) -> list[tuple[str, Value]]:
+    if not isinstance(value, dict):
+        raise Invalid(f"a {type(value).__name__} where a manifest has a map")
+    return list(value.items())
+
+
+def _range(text: str) -> RunRange:
+    runs = RunRange.parse(text)
+    if str(runs) != text:
+        raise Invalid(f"the run range {text!r} is spelled {runs} in a manifest")
+    return runs

@@ -1,0 +1,127 @@
+"""Logs: folders of numbered records, each written once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from calstore.errors import Corrupt, Invalid, NotFound
+from calstore.model.records import Parent, Record, parent_of
+from calstore.store.backend import Backend
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record as it lies in its log, and as a parent for the next one."""
+
+    record: Record
+    parent: Parent
+
+
+def append(backend: Backend, record: Record) -> bool:
+    """Create the record; ``False`` when another writer took the number.
+
+    Everything that the record leads to must be durable before. On ``True`` the record is.
+    """
+    key = _key(record.log, record.number)
+    data = record.encoded()
+    created = backend.create(key, data) is None or _is_ours(backend, record)
+    backend.sync()
+    return created
+
+
+def head(backend: Backend, log: str) -> Entry | None:
+    """The newest record, ``None`` for a log without any.
+
+    Raises
+    ------
+    Corrupt
+        When it is damaged: the one before is never taken for it.
+    """
+    number = max(numbers(backend, log), default=0)
+    entry = read(backend, log, number) if number else None
+    # A listing may be stale; a name that is asked for is not.
+    while (following := _read_if_there(backend, log, number + 1)) is not None:
+        entry, number = following, number + 1
+    return entry
+
+
+def numbers(backend: Backend, log: str) -> list[int]:
+    """The numbers of the records that a listing shows, ascending."""
+    found = []
+    for key in backend.list(f"{log}/"):
+        name = key.removeprefix(f"{log}/")
+        if not (len(name) == 8 and name.isdecimal() and name.isascii()):
+            raise Corrupt(f"{backend.describe(key)} is no record; move it out of the store", key)
+        found.append(int(name))
+    return found
+
+
+def read(backend: Backend, log: str, number: int) -> Entry:
+    """One record, verified.
+
+    Raises
+    ------
+    NotFound
+        When there is no such record.
+    Corrupt
+        When it is damaged, or lies in another record's place.
+    """
+    key = _key(log, number)
+    data = backend.get(key)
+    try:
+        record = Record.decoded(data, log=log, number=number)
+    except Invalid as error:
+        raise Corrupt(f"{backend.describe(key)} is damaged: {error}; restore it", key) from None
+    return Entry(record, parent_of(record, data))
+
+
+def history(backend: Backend, log: str) -> Iterator[Entry]:
+    """All records, the newest first, each checked against the one that follows it.
+
+    Raises
+    ------
+    Corrupt
+        When one is missing, damaged, or not the one that its follower was built upon.
+    """
+    entry = head(backend, log)
+    while entry is not None:
+        yield entry
+        number = entry.record.number - 1
+        if number == 0:
+            return
+        try:
+            before = read(backend, log, number)
+        except NotFound:
+            key = _key(log, number)
+            raise Corrupt(f"{backend.describe(key)} is gone; restore it from a copy", key) from None
+        if before.parent not in entry.record.parents:
+            key = _key(log, number)
+            raise Corrupt(
+                f"{backend.describe(key)} is not the record that @{number + 1} was built upon; "
+                "restore it from a copy",
+                key,
+            )
+        entry = before
+
+
+def names(backend: Backend, family: str) -> list[str]:
+    """The logs below ``family`` (``refs/``) that have a record, ascending."""
+    return sorted({key.rsplit("/", 1)[0] for key in backend.list(family)})
+
+
+def _key(log: str, number: int) -> str:
+    return f"{log}/{number:08d}"
+
+
+def _read_if_there(backend: Backend, log: str, number: int) -> Entry | None:
+    try:
+        return read(backend, log, number)
+    except NotFound:
+        return None
+
+
+def _is_ours(backend: Backend, record: Record) -> bool:
+    # A reply can be lost after the write; the writer's id tells.
+    found = read(backend, record.log, record.number).record
+    return found.stamp.writer == record.stamp.writer

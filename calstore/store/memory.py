@@ -1,0 +1,55 @@
+"""A store in memory, for tests and for a look at a set without a disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+from calstore.errors import NotFound
+from calstore.model.digest import Buffer
+from calstore.store.backend import Existing
+
+
+class MemoryBackend:
+    """Files in a dictionary; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
+        """The bytes from ``start`` up to ``stop``; see `Backend.get`."""
+        try:
+            return self._files[key][start:stop]
+        except KeyError:
+            raise NotFound(f"there is no {self.describe(key)}") from None
+
+    def size(self, key: str) -> int:
+        """The number of bytes."""
+        return len(self.get(key))
+
+    def create(self, key: str, data: Buffer) -> Existing | None:
+        """Store the bytes unless the key exists; see `Backend.create`."""
+        copy = bytes(data)
+        with self._lock:
+            found = self._files.setdefault(key, copy)
+        return None if found is copy else Existing(len(found))
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """The keys below a prefix, ascending."""
+        with self._lock:
+            keys = sorted(key for key in self._files if key.startswith(prefix))
+        return iter(keys)
+
+    def delete(self, key: str) -> None:
+        """Remove a file."""
+        with self._lock:
+            if self._files.pop(key, None) is None:
+                raise NotFound(f"there is no {self.describe(key)}")
+
+    def sync(self) -> None:
+        """Nothing to do: memory does not outlive the process."""
+
+    def describe(self, key: str) -> str:
+        """Where a person finds the file."""
+        return f"memory:{key}"
