@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import zarr
-from zarr.core.buffer import default_buffer_prototype
+from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from calstore.errors import Corrupt, Invalid, NotFound
@@ -25,6 +25,7 @@ from calstore.model.arrays import (
     digest_of,
     panels_of,
     sha256_of,
+    size_of,
     split,
 )
 from calstore.model.digest import Digest, Reference, sha256, xxh128
@@ -113,6 +114,26 @@ def check_sha256(array: Array, reference: ArrayReference, where: str) -> None:
         raise Corrupt(f"{where} has the right xxh128 but another sha256; was it forged?")
 
 
+def stored_reference(backend: Backend, digest: Digest) -> ArrayReference | None:
+    """The reference to a stored array by its ``zarr.json``, ``None`` where that is not there.
+
+    Raises
+    ------
+    Corrupt
+        When ``zarr.json`` is damaged.
+    """
+    key = f"{key_of(ARRAYS, digest)}/zarr.json"
+    try:
+        document = json.loads(backend.get(key))
+        dtype, shape = document["data_type"], tuple(document["shape"])
+        total = bytes.fromhex(document["attributes"]["calstore"]["sha256"])
+        return ArrayReference(Reference(digest, total, size_of(dtype, shape)), dtype, shape)
+    except NotFound:
+        return None
+    except (Invalid, ValueError, KeyError, TypeError, RecursionError):
+        raise Corrupt(f"{backend.describe(key)} is damaged; remove its folder", key) from None
+
+
 def canonical(array: Array) -> Array:
     """The same values in C order and little-endian; a copy only where one is needed.
 
@@ -148,9 +169,7 @@ def _store(
     backend.create(f"{folder}/zarr.json", document)
 
 
-def _is_whole(
-    backend: Backend, folder: str, reference: ArrayReference, document: bytes
-) -> bool:
+def _is_whole(backend: Backend, folder: str, reference: ArrayReference, document: bytes) -> bool:
     """Whether the array is stored, judged by sizes; `Corrupt` if it is but they are wrong."""
     key = f"{folder}/zarr.json"
     try:
@@ -177,9 +196,7 @@ def _footer_size(reference: ArrayReference) -> int:
     return panels_of(reference.dtype, reference.shape).count * _INDEX_ENTRY + _INDEX_CRC
 
 
-def _check_index(
-    tail: bytes, size: int, reference: ArrayReference, where: str, key: str
-) -> None:
+def _check_index(tail: bytes, size: int, reference: ArrayReference, where: str, key: str) -> None:
     """Raise `Corrupt` unless the shard's index fits its size and names every panel."""
     footer = _footer_size(reference)
     if not footer:
@@ -217,33 +234,32 @@ def _chunk_key(shape: Shape) -> str:
     return ".".join(["c", *("0" for _ in shape)])
 
 
-def _encoded(array: Array, document: bytes) -> memoryview:
-    staging = _staged({"zarr.json": document})
-    zarr.open_array(staging, mode="r+", config={"write_empty_chunks": True})[...] = array
-    return memoryview(staging._store_dict[_chunk_key(array.shape)].as_numpy_array())
+def _encoded(array: Array, document: bytes) -> bytes | memoryview:
+    files = _files({"zarr.json": document})
+    stored = zarr.open_array(MemoryStore(files), mode="r+")
+    stored.with_config({"write_empty_chunks": True})[...] = array
+    return files[_chunk_key(array.shape)].as_buffer_like()
 
 
 def _decoded(
     shard: bytes, reference: ArrayReference, panels: Sequence[Digest], where: str, key: str
 ) -> Array:
     document = _zarr_json(reference, panels)
-    staging = _staged({"zarr.json": document, _chunk_key(reference.shape): shard})
+    files = _files({"zarr.json": document, _chunk_key(reference.shape): shard})
     try:
-        array = np.asarray(zarr.open_array(staging, mode="r")[...])
+        array = np.asarray(zarr.open_array(MemoryStore(files), mode="r")[...])
     # Zarr's codecs raise whatever their libraries do; the bytes are to blame for any of it.
     except Exception as error:
         raise Corrupt(f"{where} is damaged ({error}); restore it from a copy", key) from error
     return canonical(array)
 
 
-def _staged(files: dict[str, bytes]) -> MemoryStore:
+def _files(named: dict[str, bytes]) -> dict[str, Buffer]:
     make = default_buffer_prototype().buffer.from_bytes
-    return MemoryStore({name: make(data) for name, data in files.items()})
+    return {name: make(data) for name, data in named.items()}
 
 
-def _in_threads(
-    hashed: Callable[[memoryview], bytes], panels: Sequence[memoryview]
-) -> list[bytes]:
+def _in_threads(hashed: Callable[[memoryview], bytes], panels: Sequence[memoryview]) -> list[bytes]:
     # hashlib lets go of the interpreter while it hashes, so threads use all cores.
     if len(panels) < 2:
         return [hashed(panel) for panel in panels]

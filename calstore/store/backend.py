@@ -43,8 +43,11 @@ class Backend(Protocol):
         """
         ...
 
-    def list(self, prefix: str) -> Iterator[str]:
-        """The keys below ``prefix``, which ends in ``/`` or is empty, in ascending order."""
+    def list(self, prefix: str, *, deep: bool = True) -> Iterator[str]:
+        """The keys below ``prefix``, which ends in ``/`` or is empty, in ascending order.
+
+        When not ``deep``, folders stand for what is in them; their names end in ``/``.
+        """
         ...
 
     def delete(self, key: str) -> None:

@@ -65,8 +65,8 @@ class LocalBackend:
             self._remember(path.parent)
             return existing
 
-    def list(self, prefix: str) -> Iterator[str]:
-        """The keys below a prefix, ascending."""
+    def list(self, prefix: str, *, deep: bool = True) -> Iterator[str]:
+        """The keys below a prefix, ascending; see `Backend.list`."""
         with self._mapped_errors(prefix):
             try:
                 entries = sorted(os.scandir(self._root / prefix), key=_listing_order)
@@ -75,10 +75,12 @@ class LocalBackend:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir(follow_symlinks=False):
+            if not entry.is_dir(follow_symlinks=False):
+                yield prefix + entry.name
+            elif deep:
                 yield from self.list(f"{prefix}{entry.name}/")
             else:
-                yield prefix + entry.name
+                yield f"{prefix}{entry.name}/"
 
     def delete(self, key: str) -> None:
         """Remove a file."""

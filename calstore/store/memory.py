@@ -35,11 +35,14 @@ class MemoryBackend:
             found = self._files.setdefault(key, copy)
         return None if found is copy else Existing(len(found))
 
-    def list(self, prefix: str) -> Iterator[str]:
-        """The keys below a prefix, ascending."""
+    def list(self, prefix: str, *, deep: bool = True) -> Iterator[str]:
+        """The keys below a prefix, ascending; see `Backend.list`."""
         with self._lock:
-            keys = sorted(key for key in self._files if key.startswith(prefix))
-        return iter(keys)
+            keys = [key for key in self._files if key.startswith(prefix)]
+        if not deep:
+            heads = (key.removeprefix(prefix).partition("/") for key in keys)
+            keys = list({prefix + name + slash for name, slash, _ in heads})
+        return iter(sorted(keys))
 
     def delete(self, key: str) -> None:
         """Remove a file."""

@@ -19,7 +19,9 @@ def key_of(folder: str, digest: Digest) -> str:
     return f"{folder}{digest.hex[:2]}/{digest.hex}"
 
 
-def put(backend: Backend, folder: str, data: Buffer, reference: Reference | None = None) -> Reference:
+def put(
+    backend: Backend, folder: str, data: Buffer, reference: Reference | None = None
+) -> Reference:
     """Store bytes under their digest; durable by name after `Backend.sync`.
 
     Parameters
@@ -67,7 +69,8 @@ def check(data: bytes, reference: Reference, where: str, key: str) -> None:
     """Raise `Corrupt` unless the bytes are what the reference says."""
     if len(data) != reference.size:
         raise Corrupt(
-            f"{where} has {len(data)} bytes instead of {reference.size}; restore it from a copy", key
+            f"{where} has {len(data)} bytes instead of {reference.size}; restore it from a copy",
+            key,
         )
     if xxh128(data) != reference.digest:
         raise Corrupt(f"{where} is damaged: its hash is wrong; restore it from a copy", key)
@@ -113,3 +116,14 @@ def find(backend: Backend, folder: str, prefix: str) -> Digest:
         candidates = ", ".join(str(digest) for digest in found[:5])
         raise Invalid(f"xxh128:{prefix} is not unique; it begins {candidates}")
     return found[0]
+
+
+def exists(backend: Backend, folder: str, reference: Reference) -> None:
+    """Raise `Corrupt` unless a file of the right size is there; reads nothing."""
+    key = key_of(folder, reference.digest)
+    try:
+        size = backend.size(key)
+    except NotFound:
+        raise Corrupt(f"{backend.describe(key)} is gone; restore it from a copy", key) from None
+    if size != reference.size:
+        raise Corrupt(f"{backend.describe(key)} has {size} bytes instead of {reference.size}", key)
