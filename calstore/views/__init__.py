@@ -1,0 +1,1 @@
+"""Views: what a run gets, and directories that psana reads."""

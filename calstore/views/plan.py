@@ -1,0 +1,195 @@
+"""Which files a version's view has, and what each is made from; nothing is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from calstore.errors import Invalid
+from calstore.model.arrays import ArrayReference
+from calstore.model.digest import Digest, Reference, xxh128
+from calstore.model.manifests import Constant, Detector, DetectorManifest
+from calstore.model.runs import RunRange
+
+Layout: TypeAlias = Literal["psana", "npy"]
+LAYOUTS: Final[tuple[Layout, ...]] = ("psana", "npy")
+
+HISTORY: Final = "HISTORY"
+_RENDERING = 1  # raise when rendered bytes change, so that views are made anew
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The record by which a constant came into a version, for people to read."""
+
+    record: str
+    experiment: str
+    user: str
+    host: str
+    when: str
+    what: str
+    why: str
+
+
+Origins: TypeAlias = Mapping[tuple[Detector, str, RunRange], Origin]
+"""Only of constants that are rendered: an imported file speaks for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A file that is a blob, byte for byte."""
+
+    blob: Reference
+
+    @property
+    def key(self) -> str:
+        """What the file is made from, in a word; equal keys make equal bytes."""
+        return f"blob {self.blob.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A file in psana's text format, rendered from an array."""
+
+    array: ArrayReference
+    type_name: str
+    comments: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """What the file is made from, in a word; equal keys make equal bytes."""
+        comments = xxh128("\n".join(self.comments).encode(errors="replace")).short
+        return f"text{_RENDERING} {self.array.digest} {self.type_name} {comments}"
+
+
+@dataclass(frozen=True, slots=True)
+class Npy:
+    """A ``.npy`` file, rendered from an array."""
+
+    array: ArrayReference
+
+    @property
+    def key(self) -> str:
+        """What the file is made from, in a word; equal keys make equal bytes."""
+        return f"npy{_RENDERING} {self.array.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A HISTORY file: the imported one, then a line for each constant that is rendered."""
+
+    imported: Reference | None
+    lines: tuple[tuple[str, Digest, Origin], ...]
+
+    @property
+    def key(self) -> str:
+        """What the file is made from, in a word; equal keys make equal bytes."""
+        imported = "none" if self.imported is None else str(self.imported.digest)
+        return f"history{_RENDERING} {imported} {xxh128(repr(self.lines).encode()).short}"
+
+
+Content: TypeAlias = Verbatim | Text | Npy | History
+
+
+def plan(
+    detectors: Mapping[Detector, DetectorManifest],
+    files: Mapping[str, Reference],
+    layout: Layout,
+    origins: Origins,
+) -> dict[str, Content]:
+    """The files of a view: path below its root → what it holds.
+
+    Parameters
+    ----------
+    detectors, files
+        The version's detectors and loose files.
+    layout
+        ``psana`` for what psana reads; ``npy`` for the same arrays as ``.npy``.
+    origins
+        Where rendered constants come from.
+
+    Raises
+    ------
+    Invalid
+        When two things of the version would get the same path.
+    """
+    paths: dict[str, Content] = {path: Verbatim(blob) for path, blob in files.items()}
+    for (group, source), manifest in detectors.items():
+        for type_name, by_range in manifest.constants.items():
+            folder = f"{group}/{source}/{type_name}"
+            lines = []
+            for runs, constant in by_range.items():
+                name = file_name(runs, constant, layout)
+                path = f"{folder}/{name}"
+                if path in paths:
+                    raise Invalid(f"two things in the version have the path {path}")
+                origin = origins.get(((group, source), type_name, runs))
+                content = _content(constant, type_name, name, origin)
+                paths[path] = content
+                if isinstance(content, Text) and origin is not None:
+                    lines.append((name, content.array.digest, origin))
+            if lines:
+                imported = files.get(f"{folder}/{HISTORY}")
+                paths[f"{folder}/{HISTORY}"] = History(imported, tuple(lines))
+    _refuse_files_as_folders(paths)
+    return paths
+
+
+def is_rendered(constant: Constant, layout: Layout) -> bool:
+    """Whether the view makes the file from the array, not from an imported file's bytes."""
+    if isinstance(constant.content, Reference):
+        return False
+    if constant.source is None:
+        return True
+    return (_imported_name(constant).endswith(".npy")) != (layout == "npy")
+
+
+def file_name(runs: RunRange, constant: Constant, layout: Layout) -> str:
+    """The file's name in the view: the imported one if it fits the layout."""
+    suffix = ".npy" if layout == "npy" and isinstance(constant.content, ArrayReference) else ".data"
+    if constant.name is None:
+        return f"{runs}{suffix}"
+    if isinstance(constant.content, Reference) or constant.name.endswith(suffix):
+        return constant.name
+    return constant.name.rsplit(".", 1)[0] + suffix
+
+
+def _imported_name(constant: Constant) -> str:
+    return constant.name or ".data"
+
+
+def _content(constant: Constant, type_name: str, name: str, origin: Origin | None) -> Content:
+    match constant.content:
+        case Reference() as blob:
+            return Verbatim(blob)
+        case array:
+            layout: Layout = "npy" if name.endswith(".npy") else "psana"
+            if constant.source is not None and not is_rendered(constant, layout):
+                return Verbatim(constant.source)
+            if layout == "npy":
+                return Npy(array)
+            return Text(array, type_name, _comments(array, origin))
+
+
+def _comments(array: ArrayReference, origin: Origin | None) -> tuple[str, ...]:
+    comments = [f"CALSTORE    {array.digest}"]
+    if origin is not None:
+        comments.append(f"RECORD      {origin.record} at {origin.when} by {origin.user}")
+        comments.append(f"WHAT        {_one_line(origin.what)}")
+        if origin.why:
+            comments.append(f"WHY         {_one_line(origin.why)}")
+    return tuple(comments)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _refuse_files_as_folders(paths: Mapping[str, Content]) -> None:
+    for path in paths:
+        parent = path
+        while "/" in parent:
+            parent = parent.rsplit("/", 1)[0]
+            if parent in paths:
+                raise Invalid(f"the version has {parent} as a file and as a folder of {path}")

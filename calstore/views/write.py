@@ -1,0 +1,213 @@
+"""Views on disk: a new directory, or the update of one that calstore made."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from calstore.errors import Conflict, Invalid
+from calstore.model.digest import Buffer, xxh128
+from calstore.views.plan import Content
+from calstore.views.receipt import (
+    JOURNAL,
+    NAME,
+    Receipt,
+    Written,
+    journal_line,
+    parse,
+    parse_journal,
+)
+from calstore.views.tree import TEMPORARY, Tree, is_file
+
+_WORKERS = 2  # one renders while the other waits for the disk; more would hold more in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an update did to a view: paths written, removed, and left as they were."""
+
+    written: tuple[str, ...]
+    removed: tuple[str, ...]
+    unchanged: int
+
+
+def write_view(
+    dest: Path,
+    planned: Mapping[str, Content],
+    receipt: Receipt,
+    render: Callable[[Content], Buffer],
+    progress: Callable[[int, int], None],
+) -> Change:
+    """Make ``dest`` hold the planned files.
+
+    Parameters
+    ----------
+    dest
+        A directory that does not exist, is empty, or was made by calstore. A new one is built
+        beside its place and renamed, so nobody sees a part of it.
+    receipt
+        Says which version this is; its files are filled in here.
+    render
+        The bytes of a content.
+    progress
+        Called with the number of files done and the number of all.
+
+    Raises
+    ------
+    Conflict
+        When calstore did not make ``dest``, or somebody changed a file in it. Nothing was
+        touched then.
+    """
+    _refuse_reserved(planned)
+    if os.path.lexists(dest) and not (dest.is_dir() and not any(dest.iterdir())):
+        return _update(dest, planned, receipt, render, progress)
+    return _build(dest, planned, receipt, render, progress)
+
+
+def _refuse_reserved(planned: Mapping[str, Content]) -> None:
+    for path in planned:
+        first = path.split("/")[0]
+        if first in (NAME, JOURNAL) or path.rsplit("/", 1)[-1].startswith(TEMPORARY):
+            raise Invalid(f"the version has a file {path}, a name that calstore keeps for views")
+
+
+def _build(
+    dest: Path,
+    planned: Mapping[str, Content],
+    receipt: Receipt,
+    render: Callable[[Content], Buffer],
+    progress: Callable[[int, int], None],
+) -> Change:
+    beside = dest.parent / f".{dest.name}{TEMPORARY}{secrets.token_hex(6)}"
+    try:
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        beside.mkdir()
+    except OSError as error:
+        raise Invalid(f"cannot make {dest} ({error.strerror}); choose another place") from error
+    try:
+        with Tree(beside) as tree:
+            files = _write_all(tree, planned, render, progress, journal=False)
+            tree.write(NAME, replace(receipt, files=files).rendered())
+            tree.sync(set(planned) | {NAME})
+        try:
+            beside.rename(dest)
+        except OSError as error:
+            raise Conflict(f"{dest} came into being meanwhile; look at it, run again") from error
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    with contextlib.suppress(Invalid), Tree(dest.parent) as parent:
+        parent.sync({dest.name})
+    return Change(tuple(planned), (), 0)
+
+
+def _update(
+    dest: Path,
+    planned: Mapping[str, Content],
+    receipt: Receipt,
+    render: Callable[[Content], Buffer],
+    progress: Callable[[int, int], None],
+) -> Change:
+    with Tree(dest) as tree:
+        before = _receipt_in(tree, dest)
+        current = {
+            path: written
+            for path, written in before.files.items()
+            if is_file(found := tree.stat(path)) and found and written.untouched(found)
+        }
+        _refuse_changed(tree, dest, before, current, planned, render)
+        keep = {
+            path: written
+            for path, written in current.items()
+            if path in planned and planned[path].key == written.key
+        }
+        to_write = {path: content for path, content in planned.items() if path not in keep}
+        obsolete = [path for path in before.files if path not in planned]
+        files = {**keep, **_write_all(tree, to_write, render, progress, journal=True)}
+        tree.sync(set(to_write))
+        for path in obsolete:
+            tree.remove(path)
+        tree.write(NAME, replace(receipt, files=files).rendered())
+        tree.remove(JOURNAL)
+        tree.sync({NAME, *obsolete})
+    return Change(tuple(to_write), tuple(obsolete), len(keep))
+
+
+def _receipt_in(tree: Tree, dest: Path) -> Receipt:
+    data = tree.read(NAME)
+    if data is None:
+        raise Conflict(f"{dest} was not made by calstore and is not empty; choose a new directory")
+    return parse(data, str(dest / NAME))
+
+
+def _refuse_changed(
+    tree: Tree,
+    dest: Path,
+    before: Receipt,
+    current: Mapping[str, Written],
+    planned: Mapping[str, Content],
+    render: Callable[[Content], Buffer],
+) -> None:
+    """Raise `Conflict` if a file that the update would touch holds somebody's work."""
+    noted = parse_journal(tree.read(JOURNAL) or b"")
+    changed = []
+    for path in sorted({*before.files, *planned}):
+        if path in current or (found := tree.stat(path)) is None:
+            continue
+        data = tree.read(path) if is_file(found) else None
+        if data is None:
+            changed.append(path)
+            continue
+        digest = xxh128(data)
+        expected = {before.files[path].digest.hex} if path in before.files else set()
+        if digest.hex in expected | noted.get(path, set()):
+            continue
+        if path in planned and bytes(render(planned[path])) == data:
+            continue
+        changed.append(path)
+    if changed:
+        shown = ", ".join(changed[:5]) + (", …" if len(changed) > 5 else "")
+        raise Conflict(
+            f"{dest}: {len(changed)} file(s) are not as calstore left them: {shown}; "
+            "move them away, then run again"
+        )
+
+
+def _write_all(
+    tree: Tree,
+    contents: Mapping[str, Content],
+    render: Callable[[Content], Buffer],
+    progress: Callable[[int, int], None],
+    *,
+    journal: bool,
+) -> dict[str, Written]:
+    def write(path: str) -> Written:
+        data = render(contents[path])
+        digest = xxh128(data)
+        if journal:
+            tree.append(JOURNAL, journal_line(path, digest))
+        found = tree.write(path, data)
+        return Written(contents[path].key, digest, found.st_size, found.st_mtime_ns)
+
+    files = {}
+    progress(0, len(contents))
+    with _stopping_pool() as pool:
+        for path, written in zip(contents, pool.map(write, contents), strict=True):
+            files[path] = written
+            progress(len(files), len(contents))
+    return files
+
+
+@contextlib.contextmanager
+def _stopping_pool() -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(_WORKERS)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
