@@ -1,0 +1,5 @@
+"""``python -m calstore``."""
+
+from calstore.cli import main
+
+main()

@@ -1,0 +1,96 @@
+"""The application: its commands, and how an error becomes an exit code."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from calstore.cli import (
+    delete_ref,
+    demo,
+    fork,
+    get,
+    import_,
+    init,
+    log,
+    materialize,
+    refs,
+    set_,
+    show,
+    tag,
+    verify,
+)
+from calstore.errors import CalstoreError, Conflict, Corrupt, Invalid, NotFound
+
+EXIT_CODES = {NotFound: 3, Conflict: 4, Invalid: 5, Corrupt: 6}
+
+app = typer.Typer(
+    name="calstore",
+    no_args_is_help=True,
+    # rich takes longer to import than most commands run
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+for name, command in {
+    "init": init.init,
+    "import": import_.import_,
+    "refs": refs.refs,
+    "log": log.log,
+    "show": show.show,
+    "get": get.get,
+    "fork": fork.fork,
+    "tag": tag.tag,
+    "set": set_.set_,
+    "delete-ref": delete_ref.delete_ref,
+    "materialize": materialize.materialize,
+    "verify": verify.verify,
+    "demo": demo.demo,
+}.items():
+    app.command(name)(command)
+app.command("deploy", hidden=True)(materialize.materialize)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"calstore {version('calstore')}, store format 1")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="The store; else $CALSTORE, else the nearest .calstore upwards.",
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Keep calibration constants: every version, where it came from, and a directory for psana.
+
+    Example: calstore init; calstore import /sdf/data/lcls/ds/xpp/xppn4116/calib xppn4116/main
+
+    Exit codes: 0 done, 1 a check failed, 2 usage, 3 not found, 4 conflict, 5 invalid, 6 corrupt.
+    """
+
+
+def run() -> None:
+    """Run the command line, and exit."""
+    try:
+        app()
+    except CalstoreError as error:
+        typer.echo(f"calstore: {error}", err=True)
+        sys.exit(exit_code(error))
+
+
+def exit_code(error: CalstoreError) -> int:
+    """What a shell is told: by what the caller does next."""
+    return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))

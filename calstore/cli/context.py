@@ -1,0 +1,150 @@
+"""What commands share: the store, the options, progress and printing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from calstore.model.records import Record
+
+if TYPE_CHECKING:
+    from calstore.repository.store import Store
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+MessageOption = Annotated[
+    str, typer.Option("-m", "--message", help="Why; kept in the record.", metavar="TEXT")
+]
+
+
+def opened(context: typer.Context) -> Store:
+    """The store that ``--store``, ``$CALSTORE`` or the nearest ``.calstore`` names."""
+    from calstore.repository.store import open_store
+
+    return open_store(location(context))
+
+
+def location(context: typer.Context) -> str | Path:
+    """Where the store is; see `opened`."""
+    from calstore.repository.store import find_store
+
+    named: str | None = context.find_root().params.get("store") or os.environ.get("CALSTORE")
+    return named or find_store(Path.cwd())
+
+
+def complete_ref(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of refs for the shell."""
+    from calstore.errors import CalstoreError
+
+    try:
+        return [name for name in opened(context) if name.startswith(incomplete)]
+    except CalstoreError:
+        return []
+
+
+RefArgument = Annotated[
+    str,
+    typer.Argument(metavar="REF", help="A ref, as xppn4116/main.", autocompletion=complete_ref),
+]
+VersionArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="REF",
+        help="A ref, a record of it (xppn4116/main@7) or a digest (xxh128:…).",
+        autocompletion=complete_ref,
+    ),
+]
+DetectorArgument = Annotated[
+    str, typer.Argument(metavar="D", help="The detector's source, or a unique part of it.")
+]
+TypeArgument = Annotated[str, typer.Argument(metavar="T", help="The calibration type.")]
+
+
+def emit_json(document: Any) -> None:
+    """Print a document for machines."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def record_json(record: Record) -> dict[str, Any]:
+    """A record as ``schemas/record.json`` describes it."""
+    who = record.stamp.who
+    return {
+        "kind": record.kind,
+        "manifest": None
+        if record.manifest is None
+        else {
+            "sha256": record.manifest.sha256.hex(),
+            "size": record.manifest.size,
+            "xxh128": record.manifest.digest.hex,
+        },
+        "name": record.name,
+        "number": record.number,
+        "operation": record.operation,
+        "parents": [
+            f"{parent.log.removeprefix('refs/')}@{parent.number}" for parent in record.parents
+        ],
+        "ref": record.log.removeprefix("refs/"),
+        "software": record.software,
+        "what": record.what,
+        "when": record.stamp.when,
+        "who": {"claimed": who.claimed, "host": who.host, "uid": who.uid, "user": who.user},
+        "why": record.stamp.why,
+    }
+
+
+def named(record: Record) -> str:
+    """What the next command needs: the record's name and its digest."""
+    digest = "deleted" if record.manifest is None else record.manifest.digest.short
+    return f"{record.name}  {digest}"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows in columns, two blanks apart."""
+    if not rows:
+        return ""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def size_text(size: int) -> str:
+    """A number of bytes as people read it."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+def progress_of(verb: str, *, quiet: bool = False) -> Callable[[int, int], None]:
+    """Shows how far a long verb is, on a terminal; nothing in a pipe."""
+    if quiet or not sys.stderr.isatty():
+        return lambda done, total: None
+    started = time.monotonic()
+    shown = 0.0
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - started < 0.5 or (now - shown < 0.1 and done < total):
+            return
+        shown = now
+        part = 100 * done // total if total else 100
+        end = "\r\033[K" if done >= total else ""
+        typer.echo(f"\r{verb} {part:3d} %{end}", err=True, nl=False)
+
+    return show
+
+
+def warn(text: str) -> None:
+    """Say on stderr what the user should know although the command goes on."""
+    typer.echo(f"warning: {text}", err=True)

@@ -1,0 +1,92 @@
+"""calstore import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calstore.cli.context import (
+    JsonOption,
+    MessageOption,
+    RefArgument,
+    emit_json,
+    named,
+    opened,
+    progress_of,
+    record_json,
+    size_text,
+    warn,
+)
+
+
+def import_(
+    context: typer.Context,
+    tree: Annotated[Path, typer.Argument(metavar="DIR", help="A calib directory.")],
+    ref: RefArgument,
+    message: MessageOption = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a tree with any problem.")
+    ] = False,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Also leave out names like this; may be repeated."),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing when nothing changed.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make REF hold what a calib directory holds; the directory is only read.
+
+    Every file is kept, byte for byte. A version is added only if something changed since the
+    last import, so a cron line is a history. What psana would stumble over is reported.
+
+    Example: calstore import /sdf/data/lcls/ds/xpp/xppn4116/calib xppn4116/main -m "as found"
+
+    Exit codes: 3 no store, 4 REF or a file changed meanwhile, 5 a tree that cannot be taken.
+    """
+    from calstore.cli.identity import stamp
+    from calstore.formats.calib_tree import LEFT_OUT
+    from calstore.repository.import_tree import import_tree
+
+    imported = import_tree(
+        opened(context),
+        tree,
+        ref,
+        stamp(message),
+        strict=strict,
+        leave_out=(*LEFT_OUT, *(leave_out or ())),
+        progress=progress_of("import", quiet=quiet or as_json),
+    )
+    if as_json:
+        emit_json(
+            {
+                "bytes": imported.size,
+                "changed": imported.changed,
+                "constants": imported.constants,
+                "files": imported.files,
+                "left_out": list(imported.left_out),
+                "problems": [
+                    {
+                        "consequence": problem.remark.consequence,
+                        "path": problem.path,
+                        "what": problem.remark.what,
+                    }
+                    for problem in imported.problems
+                ],
+                "record": record_json(imported.record),
+            }
+        )
+        return
+    for problem in imported.problems:
+        warn(str(problem))
+    if imported.left_out and not quiet:
+        warn(f"left out by rule: {', '.join(imported.left_out)}")
+    if imported.changed or not quiet:
+        said = "" if imported.changed else "  unchanged"
+        typer.echo(
+            f"{named(imported.record)}  {imported.constants} constants, "
+            f"{imported.files} other files, {size_text(imported.size)}{said}"
+        )

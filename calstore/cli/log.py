@@ -1,0 +1,40 @@
+"""calstore log."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from calstore.cli.context import JsonOption, RefArgument, emit_json, named, opened, record_json
+
+
+def log(
+    context: typer.Context,
+    ref: RefArgument,
+    limit: Annotated[
+        int | None, typer.Option("-n", "--limit", min=1, help="Only the newest N records.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the history of a ref, the newest record first: what, who, when and why.
+
+    Any record is a version that other commands take: calstore show xppn4116/main@7
+
+    Example: calstore log xppn4116/main
+
+    Exit codes: 3 no such ref, 6 a record is missing or damaged.
+    """
+    from itertools import islice
+
+    from calstore.repository.refs import log as read_log
+
+    records = islice(read_log(opened(context), ref), limit)
+    if as_json:
+        emit_json({"records": [record_json(record) for record in records]})
+        return
+    for record in records:
+        when = record.stamp.when[:19].replace("T", " ")
+        typer.echo(f"{named(record)}  {when}  {record.stamp.who}\n    {record.what}")
+        for line in record.stamp.why.splitlines():
+            typer.echo(f"    {line}")

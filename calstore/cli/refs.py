@@ -1,0 +1,57 @@
+"""calstore refs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from calstore.cli.context import JsonOption, emit_json, opened, record_json, table
+
+
+def refs(
+    context: typer.Context,
+    pattern: Annotated[
+        str, typer.Argument(metavar="[PATTERN]", help="As 'xppn4116/*'; default all.")
+    ] = "*",
+    deleted: Annotated[bool, typer.Option("--deleted", help="Deleted refs too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List versions: the newest record of each ref, its digest, who made it and when.
+
+    Example: calstore refs 'xppn4116/*'
+
+    Exit codes: 3 no store, 6 a record is damaged.
+    """
+    from fnmatch import fnmatchcase
+
+    from calstore.repository.refs import refs as list_refs
+
+    found = [
+        ref
+        for ref in list_refs(opened(context), deleted=deleted)
+        if fnmatchcase(ref.name.text, pattern)
+    ]
+    if as_json:
+        emit_json(
+            {
+                "refs": [
+                    {"head": record_json(ref.head), "kind": ref.kind, "name": ref.name.text}
+                    for ref in found
+                ]
+            }
+        )
+        return
+    rows = [
+        (
+            ref.head.name,
+            "deleted" if ref.head.manifest is None else ref.head.manifest.digest.short,
+            ref.kind,
+            ref.head.stamp.when[:16].replace("T", " "),
+            str(ref.head.stamp.who),
+            ref.head.stamp.why or ref.head.what,
+        )
+        for ref in found
+    ]
+    if rows:
+        typer.echo(table(rows))

@@ -1,0 +1,47 @@
+"""calstore set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calstore.cli.context import (
+    DetectorArgument,
+    MessageOption,
+    RefArgument,
+    TypeArgument,
+    named,
+    opened,
+)
+
+
+def set_(
+    context: typer.Context,
+    ref: RefArgument,
+    detector: DetectorArgument,
+    type_name: TypeArgument,
+    runs: Annotated[str, typer.Argument(metavar="RUNS", help="As 5-20, 137-137 or 137-end.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .npy, psana's text, or an opaque file.")
+    ],
+    message: MessageOption = "",
+) -> None:
+    """Give some runs another constant; every other run keeps what it got before.
+
+    Ranges that are there already are split where they must be, by reference. What a reader
+    could not load is refused. For a detector that REF does not have yet, D is <group>/<source>.
+
+    Example: calstore set xppn4116/users/wilson/mask Epix100a.1 pixel_mask 5-20 mask.npy
+
+    Exit codes: 3 no such ref or detector, 5 a file that some reader could not load.
+    """
+    from calstore.cli.identity import stamp
+    from calstore.model.runs import RunRange
+    from calstore.repository.set_constant import set_constant
+
+    record = set_constant(
+        opened(context), ref, detector, type_name, RunRange.parse(runs), file, stamp(message)
+    )
+    typer.echo(named(record))

@@ -1,0 +1,145 @@
+"""calstore show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from calstore.cli.context import (
+    JsonOption,
+    VersionArgument,
+    emit_json,
+    opened,
+    size_text,
+    table,
+)
+
+if TYPE_CHECKING:
+    from calstore.repository.version import CalibrationConstant, DetectorConstants, Version
+
+
+def show(
+    context: typer.Context,
+    ref: VersionArgument,
+    detector: Annotated[
+        str | None, typer.Argument(metavar="[D]", help="A detector: its source or a part of it.")
+    ] = None,
+    type_name: Annotated[
+        str | None, typer.Argument(metavar="[T]", help="A calibration type.")
+    ] = None,
+    run: Annotated[
+        int | None, typer.Option("--run", min=0, help="Only what this run gets.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a version holds: its constants by detector, type and run range.
+
+    With D and T it also says where each constant comes from. Values are not read; calstore get
+    gives them.
+
+    Example: calstore show xppn4116/main Epix100a.1 --run 137
+
+    Exit codes: 3 no such version, detector or type, 6 a manifest is damaged.
+    """
+    from calstore.errors import NotFound
+
+    version = opened(context)[ref]
+    keys = version.detectors if detector is None else (version.find(detector),)
+    found = [
+        constant for key in keys for constant in _constants(version.detector(key), type_name, run)
+    ]
+    if type_name is not None and not found:
+        at = "" if run is None else f" at run {run}"
+        raise NotFound(f"no {type_name} for {detector} in {version.name}{at}")
+    if as_json:
+        emit_json(_document(version, found, detector is None))
+        return
+    typer.echo(f"{version.name}  {version.digest}")
+    typer.echo(table([_row(constant) for constant in found]))
+    if type_name is not None:
+        for constant in found:
+            _show_provenance(constant)
+    elif detector is None and version.manifest.files:
+        typer.echo(f"and {len(version.manifest.files)} other files")
+
+
+def _constants(
+    detector: DetectorConstants, type_name: str | None, run: int | None
+) -> Iterator[CalibrationConstant]:
+    from calstore.repository.version import CalibrationConstant
+
+    for name, by_range in detector.manifest.constants.items():
+        if type_name not in (None, name):
+            continue
+        winner = None if run is None else detector.timeline(name).at(run)
+        for runs, constant in by_range.items():
+            if run is None or runs == winner:
+                yield CalibrationConstant(detector, name, runs, constant)
+
+
+def _row(constant: CalibrationConstant) -> tuple[str, ...]:
+    from calstore.model.arrays import ArrayReference
+
+    content = constant.constant.content
+    detector = constant.detector
+    if isinstance(content, ArrayReference):
+        what = f"{content.dtype} {'×'.join(map(str, content.shape)) or 'scalar'}"
+    else:
+        what = f"file, {size_text(content.size)}"
+    return detector.source, constant.type_name, str(constant.runs), what, constant.digest.short
+
+
+def _show_provenance(constant: CalibrationConstant) -> None:
+    found = constant.provenance
+    if found is None:
+        return
+    record = found.record
+    when = record.stamp.when[:19].replace("T", " ")
+    typer.echo(f"{constant.runs} since {record.name}, {when} by {record.stamp.who}: {record.what}")
+    if record.stamp.why:
+        typer.echo(f"    {record.stamp.why}")
+    for line in found.history:
+        typer.echo(f"    HISTORY says: {line.text}")
+
+
+def _document(
+    version: Version, constants: list[CalibrationConstant], whole: bool
+) -> dict[str, Any]:
+    files = version.manifest.files if whole else {}
+    return {
+        "constants": [_constant_json(constant) for constant in constants],
+        "files": [
+            {"path": path, "size": blob.size, "xxh128": blob.digest.hex}
+            for path, blob in files.items()
+        ],
+        "manifest": {
+            "sha256": version.reference.sha256.hex(),
+            "size": version.reference.size,
+            "xxh128": version.digest.hex,
+        },
+        "version": version.name,
+    }
+
+
+def _constant_json(constant: CalibrationConstant) -> dict[str, Any]:
+    from calstore.model.arrays import ArrayReference
+
+    content, source = constant.constant.content, constant.constant.source
+    is_array = isinstance(content, ArrayReference)
+    reference = content.content if isinstance(content, ArrayReference) else content
+    return {
+        "dtype": content.dtype if isinstance(content, ArrayReference) else None,
+        "group": constant.detector.group,
+        "kind": "array" if is_array else "blob",
+        "name": constant.constant.name or f"{constant.runs}.data",
+        "runs": str(constant.runs),
+        "sha256": reference.sha256.hex(),
+        "shape": list(content.shape) if isinstance(content, ArrayReference) else None,
+        "size": reference.size,
+        "source": constant.detector.source,
+        "type": constant.type_name,
+        "verbatim": None if source is None else source.digest.hex,
+        "xxh128": reference.digest.hex,
+    }

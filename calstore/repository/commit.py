@@ -1,0 +1,87 @@
+"""Adding a record to a ref: the one place where a version comes into being."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from calstore.errors import Conflict, Invalid
+from calstore.model.digest import Reference
+from calstore.model.names import RefName
+from calstore.model.records import BRANCH, DELETE, TAG, Parent, Record, Stamp
+from calstore.repository.store import Store
+from calstore.store import logs
+
+
+def commit(
+    store: Store,
+    name: RefName,
+    manifest: Reference | None,
+    *,
+    base: logs.Entry | None,
+    stamp: Stamp,
+    operation: str,
+    what: str,
+    sources: Sequence[Parent] = (),
+    kind: str = BRANCH,
+) -> Record:
+    """The new record of a ref, durable.
+
+    Parameters
+    ----------
+    manifest
+        The set; everything that it leads to must have been put. ``None`` deletes the ref.
+    base
+        The record that this one builds upon, ``None`` for a new ref.
+    sources
+        Records of other refs that it came from.
+    kind
+        Of a new ref: branch or tag.
+
+    Raises
+    ------
+    Conflict
+        When the ref has moved on from ``base``; nothing was changed.
+    Invalid
+        When the ref is a tag, or a new name differs from another's in case alone.
+    """
+    if base is None:
+        _refuse_look_alike(store, name)
+    elif kind_of(store, name) == TAG and operation != DELETE:
+        raise Invalid(f"{name} is a tag, which never moves; fork it: calstore fork {name} NEW")
+    parents = (() if base is None else (base.parent,)) + tuple(sources)
+    record = Record(
+        log=name.log,
+        number=1 if base is None else base.record.number + 1,
+        operation=operation,
+        what=what,
+        stamp=stamp,
+        software=f"calstore {version('calstore')}",
+        parents=parents,
+        manifest=manifest,
+        kind=kind if base is None else None,
+    )
+    store.backend.sync()
+    if not logs.append(store.backend, record):
+        there = logs.read(store.backend, name.log, record.number).record
+        raise Conflict(
+            f"{name} has moved: {there.name} is a {there.operation} by {there.stamp.who}; "
+            "look at it, then run again"
+        )
+    return record
+
+
+def kind_of(store: Store, name: RefName) -> str:
+    """Whether a ref that has records is a branch or a tag."""
+    return logs.read(store.backend, name.log, 1).record.kind or BRANCH
+
+
+def _refuse_look_alike(store: Store, name: RefName) -> None:
+    """Raise `Invalid` where a component differs from a neighbour's in case alone."""
+    folder = "refs/"
+    for part in name.text.split("/"):
+        for key in store.backend.list(folder, deep=False):
+            other = key.removeprefix(folder).rstrip("/")
+            if other != part and other.casefold() == part.casefold():
+                raise Invalid(f"{name} differs from {folder[5:]}{other} in case alone")
+        folder += f"{part}/"

@@ -1,0 +1,36 @@
+"""Files that a person asked for by name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from calstore.errors import Conflict, Invalid
+from calstore.model.digest import Buffer
+
+
+def write_file(path: Path, data: Buffer) -> None:
+    """Write a file at once: nobody sees a part of it, a failure leaves what was there.
+
+    Raises
+    ------
+    Invalid
+        When the place cannot be written.
+    Conflict
+        When there is no room.
+    """
+    temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if error.errno in (28, 122, 27):
+            raise Conflict(f"no room to write {path} ({error.strerror}); make room") from error
+        raise Invalid(f"cannot write {path} ({error.strerror}); name another file") from error

@@ -1,0 +1,249 @@
+"""import: a calib directory becomes a version."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from calstore.errors import Conflict, Invalid
+from calstore.formats.calib_tree import LEFT_OUT, Place, Problem, Scan, place_of, scan
+from calstore.formats.calib_tree import constants_first as canonical_first
+from calstore.model.digest import Reference, xxh128
+from calstore.model.manifests import Constant, Detector, DetectorManifest, SetManifest
+from calstore.model.names import RefName
+from calstore.model.records import Record, Stamp
+from calstore.model.remarks import Remark
+from calstore.model.runs import RunRange
+from calstore.repository.budget import Budget
+from calstore.repository.commit import commit
+from calstore.repository.ingest import Ingested, Known, ingest, put_blob
+from calstore.repository.store import Store, ref_name
+from calstore.repository.version import load_detector, load_set
+from calstore.store import logs, objects
+
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import found and did.
+
+    Parameters
+    ----------
+    record
+        The new record, or the newest one when nothing changed.
+    changed
+        Whether a record was added.
+    problems
+        What readers would stumble over, in files that are new or changed.
+    left_out
+        Paths left out by rule.
+    """
+
+    record: Record
+    changed: bool
+    constants: int
+    files: int
+    size: int
+    problems: tuple[Problem, ...]
+    left_out: tuple[str, ...]
+
+
+@dataclass
+class _Base:
+    """What the ref holds before, by place and path."""
+
+    entry: logs.Entry | None = None
+    manifest: Reference | None = None
+    constants: dict[tuple[Detector, str, RunRange], Constant] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
+
+
+def import_tree(
+    store: Store,
+    tree: Path,
+    name: str,
+    stamp: Stamp,
+    *,
+    strict: bool = False,
+    leave_out: Sequence[str] = LEFT_OUT,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Imported:
+    """Make a ref hold what a calib directory holds; add a record only if something changed.
+
+    Parameters
+    ----------
+    tree
+        The directory, with ``<group>/<source>/<type>/<run range>.data`` (or ``.npy``).
+    strict
+        Refuse a tree with any problem, and look at unchanged files again too.
+    leave_out
+        Patterns of names that are not imported.
+    progress
+        Called with the bytes done and the bytes of all.
+
+    Raises
+    ------
+    Invalid
+        When ``strict`` and there are problems, or when a file cannot be read; all are listed.
+    Conflict
+        When the ref or a file changed meanwhile.
+    """
+    ref = ref_name(name)
+    found = scan(tree, leave_out)
+    _refuse(found.problems, fatal_only=not strict)
+    base = _base(store, ref)
+    constants, loose, problems = _ingest_all(store, tree, found, base, strict, progress)
+    problems = sorted([*found.problems, *problems], key=lambda problem: problem.path)
+    if strict:
+        _refuse(problems, fatal_only=False)
+    manifest = _put_manifests(store, constants, loose)
+    changed = base.entry is None or base.manifest != manifest
+    if changed:
+        what = f"import {os.path.abspath(tree)}"
+        record = commit(
+            store, ref, manifest, base=base.entry, stamp=stamp, operation="import", what=what
+        )
+    else:
+        assert base.entry is not None
+        record = base.entry.record
+    return Imported(
+        record,
+        changed,
+        constants=len(constants),
+        files=len(loose),
+        size=sum(found.files.values()),
+        problems=tuple(problems),
+        left_out=tuple(found.left_out),
+    )
+
+
+def _refuse(problems: Iterable[Problem], *, fatal_only: bool) -> None:
+    refused = [problem for problem in problems if problem.fatal or not fatal_only]
+    if refused:
+        listed = "\n  ".join(str(problem) for problem in refused)
+        advice = (
+            "make them readable, or leave them out with --leave-out"
+            if fatal_only
+            else ("mend them, or import without --strict")
+        )
+        raise Invalid(f"{len(refused)} problem(s), nothing was imported; {advice}:\n  {listed}")
+
+
+def _base(store: Store, ref: RefName) -> _Base:
+    entry = logs.head(store.backend, ref.log)
+    base = _Base(entry)
+    if entry is None or entry.record.manifest is None:
+        return base
+    base.manifest = entry.record.manifest
+    manifest = load_set(store, entry.record.manifest)
+    base.known.add_blobs(manifest.files.values())
+    for detector, reference in manifest.detectors.items():
+        loaded = load_detector(store, reference)
+        base.known.add_detector(loaded)
+        for type_name, by_range in loaded.constants.items():
+            for runs, constant in by_range.items():
+                base.constants[detector, type_name, runs] = constant
+    return base
+
+
+def _ingest_all(
+    store: Store,
+    tree: Path,
+    found: Scan,
+    base: _Base,
+    strict: bool,
+    progress: Callable[[int, int], None],
+) -> tuple[dict[Place, Constant], dict[str, Reference], list[Problem]]:
+    places = _places(found.files)
+    budget = Budget(max([128 * 2**20, *found.files.values()]))
+
+    def one(path: str) -> Ingested | Reference:
+        with budget.of(found.files[path]):
+            data = _read(tree / path)
+            place = places.get(path)
+            if place is None:
+                return put_blob(store.backend, data, base.known)
+            before = None if strict else _unchanged(base, place, data)
+            return before or ingest(store.backend, data, place, base.known)
+
+    constants: dict[Place, Constant] = {}
+    loose: dict[str, Reference] = {}
+    problems: list[Problem] = []
+    done, total = 0, sum(found.files.values())
+    progress(0, total)
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for path, result in zip(found.files, pool.map(one, found.files), strict=True):
+            if isinstance(result, Reference):
+                loose[path] = result
+            else:
+                constants[places[path]] = result.constant
+                problems.extend(Problem(path, remark) for remark in result.remarks)
+            done += found.files[path]
+            progress(done, total)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return constants, loose, problems
+
+
+def _places(paths: Iterable[str]) -> dict[str, Place]:
+    """Which files are constants: of two that spell one range, the canonical or first name."""
+    places: dict[str, Place] = {}
+    taken = set()
+    for path in canonical_first(list(paths)):
+        place = place_of(path)
+        if place is None:
+            continue
+        key = (place.group, place.source, place.type_name, place.runs)
+        if key not in taken:
+            taken.add(key)
+            places[path] = place
+    return places
+
+
+def _unchanged(base: _Base, place: Place, data: bytes) -> Ingested | None:
+    """What the same file was before, so that it need not be parsed again."""
+    key = ((place.group, place.source), place.type_name, place.runs)
+    constant = base.constants.get(key)
+    if constant is None or (constant.name or f"{place.runs}.data") != place.name:
+        return None
+    file = constant.content if isinstance(constant.content, Reference) else constant.source
+    if file is None or file.size != len(data) or file.digest != xxh128(data):
+        return None
+    return Ingested(constant)
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a file that nobody changed while it was read."""
+    for _ in range(_ATTEMPTS):
+        try:
+            with path.open("rb", buffering=0) as file:
+                before = os.fstat(file.fileno())
+                data = file.readall()
+                after = os.fstat(file.fileno())
+        except OSError as error:
+            remark = Remark(f"cannot be read ({error.strerror})", "it would be lost")
+            raise Invalid(str(Problem(str(path), remark))) from error
+        if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and (
+            len(data) == after.st_size
+        ):
+            return data
+    raise Conflict(f"{path} is being written; import again when it is done")
+
+
+def _put_manifests(
+    store: Store, constants: dict[Place, Constant], loose: dict[str, Reference]
+) -> Reference:
+    by_detector: dict[Detector, dict[str, dict[RunRange, Constant]]] = {}
+    for place, constant in constants.items():
+        types = by_detector.setdefault((place.group, place.source), {})
+        types.setdefault(place.type_name, {})[place.runs] = constant
+    detectors = {
+        detector: objects.put(store.backend, objects.MANIFESTS, DetectorManifest(types).encoded())
+        for detector, types in by_detector.items()
+    }
+    return objects.put(store.backend, objects.MANIFESTS, SetManifest(detectors, loose).encoded())

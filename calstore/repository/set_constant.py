@@ -1,0 +1,159 @@
+"""set: some runs get another constant, and every other run keeps what it got."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from calstore.errors import Conflict, Invalid
+from calstore.formats import npy
+from calstore.formats.calib_tree import Place
+from calstore.model.arrays import ArrayReference
+from calstore.model.manifests import Constant, Detector, DetectorManifest
+from calstore.model.names import check_component
+from calstore.model.records import Record, Stamp
+from calstore.model.runs import RunRange
+from calstore.repository.commit import commit
+from calstore.repository.ingest import Known, ingest, put_array
+from calstore.repository.store import Store, head_of, ref_name
+from calstore.repository.version import Version, load_detector, load_set
+from calstore.store import objects
+from calstore.views.resolve import override
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Values: TypeAlias = "Path | bytes | np.ndarray[Any, np.dtype[Any]]"
+
+_ATTEMPTS: Final = 1000  # each one lost means that another writer won, so this ends
+MAX_FILE_BYTES: Final = 8 * 2**30
+
+
+def set_constant(
+    store: Store,
+    name: str,
+    detector: str,
+    type_name: str,
+    runs: RunRange,
+    values: Values,
+    stamp: Stamp,
+) -> Record:
+    """Give runs a constant: afterwards they get it, and all other runs what they got before.
+
+    Parameters
+    ----------
+    name
+        The ref; a tag is refused.
+    detector
+        The source, or a unique part of it. ``<group>/<source>`` may name a new detector.
+    type_name
+        The calibration type, as psana spells it.
+    values
+        An array, a file (``.npy``, psana's text, or an opaque one), or the bytes of one.
+        An array or ``.npy`` is stored as the dtype that psana gives to the type.
+
+    Raises
+    ------
+    NotFound
+        When there is no such ref or detector.
+    Invalid
+        When psana or AMI could not read the constant.
+    Conflict
+        When others move the ref faster than this can follow.
+
+    Notes
+    -----
+    When another writer is faster, the change is made again upon what that one left.
+    """
+    ref = ref_name(name)
+    check_component(type_name)
+    constant: Constant | None = None
+    for _ in range(_ATTEMPTS):
+        base = head_of(store, ref)
+        assert base.record.manifest is not None
+        manifest = load_set(store, base.record.manifest)
+        version = Version(store, base.record.name, base.record.manifest, manifest, base.record)
+        key = _detector_key(version, detector)
+        if constant is None:
+            constant = _constant(store, key, type_name, runs, values)
+        before = manifest.detectors.get(key)
+        old = DetectorManifest() if before is None else load_detector(store, before)
+        new = old.replaced(type_name, _overridden(old.constants.get(type_name, {}), runs, constant))
+        reference = objects.put(store.backend, objects.MANIFESTS, new.encoded())
+        changed = manifest.replaced(key, reference)
+        try:
+            return commit(
+                store,
+                ref,
+                objects.put(store.backend, objects.MANIFESTS, changed.encoded()),
+                base=base,
+                stamp=stamp,
+                operation="set",
+                what=f"set {key[1]} {type_name} {runs}{_from(values)}",
+            )
+        except Conflict:
+            if head_of(store, ref).record.number == base.record.number:
+                raise  # no race: the disk is full, say
+    raise Conflict(f"{ref} moved {_ATTEMPTS} times meanwhile; run again when it is quiet")
+
+
+def _overridden(
+    before: Mapping[RunRange, Constant], runs: RunRange, constant: Constant
+) -> dict[RunRange, Constant]:
+    after = {
+        name: _renamed(before[old], name == old) for name, old in override(before, runs).items()
+    }
+    after[runs] = constant
+    return after
+
+
+def _renamed(constant: Constant, same: bool) -> Constant:
+    """The constant under another run range: a name that spells the old one is dropped."""
+    if same or constant.name is None:
+        return constant
+    if constant.name.endswith(".npy") and isinstance(constant.content, ArrayReference):
+        return Constant(constant.content, None, None)
+    return Constant(constant.content, None, constant.source)
+
+
+def _detector_key(version: Version, text: str) -> Detector:
+    group, slash, source = text.partition("/")
+    if slash and (group, source) not in version.manifest.detectors and "::" in group:
+        check_component(group)
+        check_component(source)
+        return group, source
+    return version.find(text)
+
+
+def _constant(
+    store: Store, key: Detector, type_name: str, runs: RunRange, values: Values
+) -> Constant:
+    """The constant, stored, if every reader would load it; else `Invalid` with all reasons."""
+    if isinstance(values, Path):
+        data = _read(values)
+        if values.suffix == ".npy":
+            return put_array(store.backend, npy.read(data), type_name)
+    elif isinstance(values, bytes):
+        data = values
+    else:
+        return put_array(store.backend, values, type_name)
+    place = Place(*key, type_name, runs, f"{runs}.data")
+    ingested = ingest(store.backend, data, place, Known())
+    if ingested.remarks:
+        reasons = "; ".join(str(remark) for remark in ingested.remarks)
+        raise Invalid(f"not every reader would load this {type_name}: {reasons}; mend the file")
+    return ingested.constant
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise Invalid(f"{path} has {path.stat().st_size} bytes; at most {MAX_FILE_BYTES}")
+        return path.read_bytes()
+    except OSError as error:
+        raise Invalid(f"cannot read {path} ({error.strerror}); name another file") from error
+
+
+def _from(values: Values) -> str:
+    return f" from {values}" if isinstance(values, Path) else ""

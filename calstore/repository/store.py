@@ -1,0 +1,156 @@
+"""A store, opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from calstore.errors import Invalid, NotFound
+from calstore.model.names import RefName
+from calstore.store import logs, marker
+from calstore.store.backend import Backend
+from calstore.store.local import LocalBackend
+from calstore.store.memory import MemoryBackend
+
+if TYPE_CHECKING:
+    from calstore.repository.version import Version
+
+FOLDER = ".calstore"
+"""What a store is called when nobody names it otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A store: ``store["xppn4116/main"]`` is a version, iterating gives the names of refs."""
+
+    backend: Backend
+    id: str
+
+    def __getitem__(self, text: str) -> Version:
+        """The version that a ref (``xppn4116/main``), a record (``…@7``) or a digest names.
+
+        Raises
+        ------
+        NotFound
+            When there is no such ref, record or manifest.
+        Invalid
+            When the text is none of these.
+        """
+        from calstore.repository.version import open_version
+
+        return open_version(self, text)
+
+    def __iter__(self) -> Iterator[str]:
+        from calstore.repository.refs import refs
+
+        return (str(ref.name) for ref in refs(self))
+
+    def __repr__(self) -> str:
+        return f"<calstore store at {self.backend.describe('')}>"
+
+
+def open_store(location: str | Path) -> Store:
+    """The store at a path.
+
+    Raises
+    ------
+    NotFound
+        When there is none.
+    """
+    backend = _backend(location)
+    return Store(backend, marker.read(backend))
+
+
+def init_store(location: str | Path, store_id: str) -> Store:
+    """A new, empty store.
+
+    Parameters
+    ----------
+    location
+        A directory that is not there yet or is empty; ``memory:`` for one that is not kept.
+    store_id
+        32 random hex digits.
+
+    Raises
+    ------
+    Conflict
+        When there is a store already.
+    Invalid
+        When there is something else.
+    """
+    backend = _backend(location)
+    if isinstance(backend, LocalBackend):
+        path = Path(location)
+        try:
+            if path.exists() and not (path / marker.KEY).exists() and any(path.iterdir()):
+                raise Invalid(f"{path} is not empty; choose a new directory for the store")
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Invalid(f"cannot make a store at {path} ({error.strerror})") from error
+    marker.create(backend, store_id)
+    return Store(backend, store_id)
+
+
+def find_store(start: Path) -> Path:
+    """The nearest ``.calstore`` in a directory or above it.
+
+    Raises
+    ------
+    NotFound
+        When there is none.
+    """
+    for folder in (start, *start.parents):
+        if (folder / FOLDER / marker.KEY).is_file():
+            return folder / FOLDER
+    raise NotFound(
+        f"no store: neither --store nor $CALSTORE names one, and there is no {FOLDER} in {start} "
+        "or above; make one with: calstore init"
+    )
+
+
+def ref_name(text: str) -> RefName:
+    """The name of a ref that must not have a record's number."""
+    name, _, number = text.partition("@")
+    if number:
+        raise Invalid(f"{text} names a record of {name}, which never changes; name the ref: {name}")
+    return RefName(name)
+
+
+def head_of(store: Store, name: RefName) -> logs.Entry:
+    """The newest record of a ref that is there.
+
+    Raises
+    ------
+    NotFound
+        When there is no such ref, or it is deleted.
+    """
+    entry = logs.head(store.backend, name.log)
+    if entry is None:
+        others = [log.removeprefix("refs/") for log in _neighbours(store, name)]
+        known = f"; {name.experiment} has {', '.join(others[:8])}" if others else ""
+        raise NotFound(f"there is no ref {name}{known}; calstore refs lists all")
+    if entry.record.manifest is None:
+        before = entry.record.number - 1
+        raise NotFound(
+            f"the ref {name} was deleted by {entry.record.stamp.who} at {entry.record.stamp.when}; "
+            f"{name}@{before} is still there"
+        )
+    return entry
+
+
+def _neighbours(store: Store, name: RefName) -> list[str]:
+    return logs.names(store.backend, f"refs/{name.experiment}/")
+
+
+def _backend(location: str | Path) -> Backend:
+    text = str(location)
+    if text == "memory:":
+        return MemoryBackend()
+    if "://" in text:
+        scheme = text.partition("://")[0]
+        raise Invalid(f"this calstore opens directories, not {scheme}:// URLs; name a directory")
+    if "\0" in text or not text:
+        raise Invalid(f"{text!r} is no path of a store")
+    return LocalBackend(Path(text).expanduser())

@@ -1,0 +1,204 @@
+"""verify: read everything again and hash it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from calstore.errors import CalstoreError, Corrupt, Invalid, NotFound
+from calstore.model.arrays import ArrayReference
+from calstore.model.digest import Digest, xxh128
+from calstore.model.names import RefName
+from calstore.repository.budget import Budget
+from calstore.repository.damage import Reach, reach
+from calstore.repository.store import Store
+from calstore.store import logs, marker, objects
+
+_BUDGET = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing that is wrong, and the records whose sets it hurts."""
+
+    key: str
+    message: str
+    versions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was read again, and what was wrong.
+
+    Parameters
+    ----------
+    size
+        Bytes of the objects that were hashed.
+    unreferenced
+        Objects that no record leads to; an interrupted command leaves such.
+    """
+
+    records: int
+    objects: int
+    size: int
+    unreferenced: int
+    damages: tuple[Damage, ...]
+
+
+def verify(
+    store: Store,
+    name: str | None = None,
+    *,
+    expected: Sequence[str] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Verified:
+    """Hash again every record and object of a store, or all that one ref's records lead to.
+
+    Parameters
+    ----------
+    name
+        A ref; ``None`` for the whole store, objects included that no record leads to.
+    expected
+        Records that must be there, as ``xppn4116/main@7``: that the newest record of a ref is
+        gone cannot be seen from the store alone.
+    progress
+        Called with the number of objects done and of all.
+
+    Raises
+    ------
+    NotFound
+        When there is no such ref.
+    """
+    marker.read(store.backend)
+    families: tuple[str, ...] = ("refs/",)
+    if name is not None:
+        ref = RefName(name)
+        families = (f"{ref.log}/",)
+        if not logs.names(store.backend, families[0]):
+            raise NotFound(f"there is no ref {ref}; calstore refs lists all")
+    found = reach(store, families)
+    damages = [*found.damages, *_missing(store, expected)]
+    damages += [] if name is not None else _strangers(store)
+    keys = [*found.references, *([] if name is not None else _unreferenced(store, found, damages))]
+    broken = {damage.key for damage in damages}
+    size = 0
+    budget = Budget(_BUDGET)
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        progress(0, len(keys))
+        results = pool.map(lambda key: _check(store, key, found, budget), keys)
+        for done, (key, result) in enumerate(zip(keys, results, strict=True), start=1):
+            if isinstance(result, int):
+                size += result
+            elif key not in broken:
+                damages.append(result)
+            progress(done, len(keys))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return Verified(
+        found.records,
+        len(keys),
+        size,
+        len(keys) - len(found.references),
+        tuple(_damage(damage, found) for damage in damages),
+    )
+
+
+def _damage(error: Corrupt, found: Reach) -> Damage:
+    key = error.key or ""
+    versions = tuple(found.versions(key)) if key.startswith("objects/") else ()
+    return Damage(key, str(error), versions)
+
+
+def _missing(store: Store, expected: Sequence[str]) -> list[Corrupt]:
+    missing = []
+    for text in expected:
+        name, at, number = text.partition("@")
+        if not at or not number.isdecimal():
+            raise Invalid(f"{text!r} is no record; write xppn4116/main@7")
+        log = RefName(name).log
+        try:
+            logs.read(store.backend, log, int(number))
+        except NotFound:
+            key = f"{log}/{int(number):08d}"
+            message = f"{store.backend.describe(key)} is gone; restore it from a copy"
+            missing.append(Corrupt(message, key))
+        except Corrupt:
+            continue  # found on the way already
+    return missing
+
+
+def _strangers(store: Store) -> list[Corrupt]:
+    """Files that calstore does not write, in places where only calstore writes."""
+    folders = (objects.ARRAYS, objects.BLOBS, objects.MANIFESTS)
+    damages = []
+    for key in store.backend.list("objects/"):
+        folder = next((folder for folder in folders if key.startswith(folder)), None)
+        parts = key.removeprefix(folder).split("/") if folder else []
+        depth = 3 if folder == objects.ARRAYS else 2
+        if len(parts) != depth or parts[0] != parts[1][:2] or not _is_digest(parts[1]):
+            message = f"{store.backend.describe(key)} is no object of calstore; move it away"
+            damages.append(Corrupt(message, key))
+    return damages
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == 32 and all(digit in "0123456789abcdef" for digit in text)
+
+
+def _unreferenced(store: Store, found: Reach, damages: list[Corrupt]) -> list[str]:
+    strange = {damage.key for damage in damages}
+    keys = set()
+    for key in store.backend.list("objects/"):
+        if key in strange:
+            continue
+        own = key.rsplit("/", 1)[0] if key.startswith(objects.ARRAYS) else key
+        if own not in found.references:
+            keys.add(own)
+    return sorted(keys)
+
+
+def _check(store: Store, key: str, found: Reach, budget: Budget) -> int | Corrupt:
+    """The bytes that were hashed, or what is wrong."""
+    reference = found.references.get(key)
+    try:
+        if reference is None:
+            return _check_unreferenced(store, key)
+        if isinstance(reference, ArrayReference):
+            with budget.of(reference.content.size):
+                return _check_array(store, reference)
+        folder = objects.BLOBS if key.startswith(objects.BLOBS) else objects.MANIFESTS
+        with budget.of(reference.size):
+            data = objects.get(store.backend, folder, reference)
+            objects.check_sha256(data, reference, store.backend.describe(key), key)
+        return len(data)
+    except Corrupt as error:
+        return error if error.key else Corrupt(str(error), key)
+    except CalstoreError as error:
+        return Corrupt(f"{store.backend.describe(key)}: {error}", key)
+
+
+def _check_array(store: Store, reference: ArrayReference) -> int:
+    from calstore.store import arrays
+
+    array = arrays.get(store.backend, reference)
+    key = objects.key_of(objects.ARRAYS, reference.digest)
+    arrays.check_sha256(array, reference, store.backend.describe(key))
+    return reference.content.size
+
+
+def _check_unreferenced(store: Store, key: str) -> int:
+    """An object that nothing refers to: as far as its own name tells."""
+    name = key.rsplit("/", 1)[1]
+    if key.startswith(objects.ARRAYS):
+        from calstore.store import arrays
+
+        # Half an array is what an interrupted command leaves: no zarr.json, so no array.
+        stored = arrays.stored_reference(store.backend, Digest(bytes.fromhex(name)))
+        return 0 if stored is None else _check_array(store, stored)
+    data = store.backend.get(key)
+    if xxh128(data).hex != name:
+        raise Corrupt(f"{store.backend.describe(key)} is damaged: its hash is wrong", key)
+    return len(data)
