@@ -36,23 +36,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-for name, command in {
-    "init": init.init,
-    "import": import_.import_,
-    "refs": refs.refs,
-    "log": log.log,
-    "show": show.show,
-    "get": get.get,
-    "fork": fork.fork,
-    "tag": tag.tag,
-    "set": set_.set_,
-    "delete-ref": delete_ref.delete_ref,
-    "materialize": materialize.materialize,
-    "verify": verify.verify,
-    "demo": demo.demo,
-}.items():
-    app.command(name)(command)
+app.command("init")(init.init)
+app.command("import")(import_.import_)
+app.command("refs")(refs.refs)
+app.command("log")(log.log)
+app.command("show")(show.show)
+app.command("get")(get.get)
+app.command("fork")(fork.fork)
+app.command("tag")(tag.tag)
+app.command("set")(set_.set_)
+app.command("delete-ref")(delete_ref.delete_ref)
+app.command("materialize")(materialize.materialize)
 app.command("deploy", hidden=True)(materialize.materialize)
+app.command("verify")(verify.verify)
+app.command("demo")(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -30,7 +30,7 @@ def materialize(
     """
     from calstore.errors import Invalid
     from calstore.repository.materialize import materialize as make
-    from calstore.views.plan import LAYOUTS, Layout
+    from calstore.views.plan import LAYOUTS
 
     if layout not in LAYOUTS:
         raise Invalid(f"there is no layout {layout!r}; choose one of {', '.join(LAYOUTS)}")
@@ -40,7 +40,7 @@ def materialize(
         store,
         version,
         dest,
-        layout=cast(Layout, layout),
+        layout=layout,
         progress=progress_of("materialize", quiet=as_json),
     )
     if as_json:

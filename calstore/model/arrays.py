@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 from calstore.errors import Invalid
 from calstore.model.canonical import Value, encode
-from calstore.model.digest import Buffer, Digest, Reference, require_keys, sha256, xxh128
+from calstore.model.digest import Buffer, Digest, Reference, sha256, xxh128
+from calstore.model.fields import items, natural, require_keys, text
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -56,10 +57,10 @@ class ArrayReference:
         fields = dict(
             require_keys(value, {"dtype", "sha256", "shape", "size", "xxh128"}, "array reference")
         )
-        dtype, shape = fields.pop("dtype"), fields.pop("shape")
-        if not isinstance(dtype, str) or not isinstance(shape, list):
-            raise Invalid(f"an array reference with dtype {dtype!r} and shape {shape!r}")
-        return cls(Reference.from_value(fields), dtype, tuple(shape))  # type: ignore[arg-type]
+        dtype = text(fields.pop("dtype"), "dtype")
+        shape = items(fields.pop("shape"), "shape")
+        lengths = tuple(natural(length, "length of an axis") for length in shape)
+        return cls(Reference.from_value(fields), dtype, lengths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,7 @@ def size_of(dtype: str, shape: Sequence[int]) -> int:
     if len(shape) > MAX_AXES:
         raise Invalid(f"an array with {len(shape)} axes; at most {MAX_AXES} are stored")
     for length in shape:
-        if isinstance(length, bool) or not isinstance(length, int) or length < 0:
-            raise Invalid(f"an axis of length {length!r}")
+        natural(length, "length of an axis")
     size = math.prod(shape) * ITEM_SIZES[dtype]
     if size >= 2**63:
         raise Invalid(f"an array {dtype} {tuple(shape)} would have {size} bytes")

@@ -9,7 +9,7 @@ import msgpack
 from calstore.errors import Invalid
 
 Value: TypeAlias = (
-    "None | bool | int | float | str | bytes | list[Value] | tuple[Value, ...] | dict[str, Value]"
+    "bool | int | float | str | bytes | list[Value] | tuple[Value, ...] | dict[str, Value] | None"
 )
 
 MAX_DEPTH = 16

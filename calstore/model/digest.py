@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,6 +11,7 @@ import xxhash
 
 from calstore.errors import Invalid
 from calstore.model.canonical import Value
+from calstore.model.fields import natural, octets, require_keys
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -27,8 +27,7 @@ class Digest:
     value: bytes
 
     def __post_init__(self) -> None:
-        if not isinstance(self.value, bytes) or len(self.value) != 16:
-            raise Invalid(f"an xxh128 digest has 16 bytes, not {self.value!r}")
+        octets(self.value, "xxh128", 16)
 
     @property
     def hex(self) -> str:
@@ -53,10 +52,8 @@ class Reference:
     size: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.sha256, bytes) or len(self.sha256) != 32:
-            raise Invalid(f"a sha256 has 32 bytes, not {self.sha256!r}")
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 0:
-            raise Invalid(f"a size is a number of bytes, not {self.size!r}")
+        octets(self.sha256, "sha256", 32)
+        natural(self.size, "size")
 
     def to_value(self) -> dict[str, Value]:
         """The reference as manifests and records hold it."""
@@ -66,7 +63,11 @@ class Reference:
     def from_value(cls, value: Value) -> Reference:
         """The reference that a manifest or record holds; `Invalid` for anything else."""
         fields = require_keys(value, {"sha256", "size", "xxh128"}, "reference")
-        return cls(Digest(fields["xxh128"]), fields["sha256"], fields["size"])  # type: ignore[arg-type]
+        return cls(
+            Digest(octets(fields["xxh128"], "xxh128", 16)),
+            octets(fields["sha256"], "sha256", 32),
+            natural(fields["size"], "size"),
+        )
 
 
 def xxh128(data: Buffer) -> Digest:
@@ -98,24 +99,3 @@ def typed_prefix(text: str) -> str | None:
     if match is None:
         raise Invalid(f"{text!r} is no digest; write {PREFIX} and {MIN_HEX} to 32 of 0-9a-f")
     return match[1]
-
-
-def require_keys(
-    value: Value, required: set[str], what: str, optional: frozenset[str] = frozenset()
-) -> Mapping[str, Value]:
-    """The map with just these keys.
-
-    Raises
-    ------
-    Invalid
-        When it is no map, lacks a required key or has one that this version does not know.
-    """
-    if not isinstance(value, dict):
-        raise Invalid(f"a {what} is a map, not a {type(value).__name__}")
-    missing = sorted(required - value.keys())
-    unknown = sorted(value.keys() - required - optional)
-    if missing:
-        raise Invalid(f"a {what} without {', '.join(missing)}")
-    if unknown:
-        raise Invalid(f"a {what} with {', '.join(unknown)}: written by a newer calstore?")
-    return value

@@ -10,7 +10,8 @@ from typing import Final, TypeAlias
 from calstore.errors import Invalid
 from calstore.model.arrays import ArrayReference
 from calstore.model.canonical import Value, decode, encode
-from calstore.model.digest import Reference, require_keys
+from calstore.model.digest import Reference
+from calstore.model.fields import mapping, require_keys, text
 from calstore.model.names import check_component, check_path
 from calstore.model.runs import RunRange
 
@@ -63,9 +64,7 @@ class Constant:
         )
         if ("array" in fields) == ("blob" in fields):
             raise Invalid("a constant has either an array or a blob")
-        name = fields.get("name")
-        if name is not None and not isinstance(name, str):
-            raise Invalid(f"a constant's name is text, not {name!r}")
+        name = text(fields["name"], "constant's name") if "name" in fields else None
         content: ArrayReference | Reference
         if "array" in fields:
             content = ArrayReference.from_value(fields["array"])
@@ -115,8 +114,11 @@ class DetectorManifest:
         body = _body(data, "detector", "constants")
         return cls(
             {
-                name: {_range(text): Constant.from_value(item) for text, item in _map(by_range)}
-                for name, by_range in _map(body["constants"])
+                name: {
+                    _range(runs): Constant.from_value(item)
+                    for runs, item in mapping(by_range, "part of a manifest").items()
+                }
+                for name, by_range in mapping(body["constants"], "part of a manifest").items()
             }
         )
 
@@ -163,12 +165,15 @@ class SetManifest:
         """The manifest of canonical bytes; `Invalid` for anything else."""
         body = _body(data, "set", "detectors", "files")
         detectors = {}
-        for group, sources in _map(body["detectors"]):
+        for group, sources in mapping(body["detectors"], "part of a manifest").items():
             if not sources:
                 raise Invalid(f"the group {group!r} has no detectors")
-            for source, reference in _map(sources):
+            for source, reference in mapping(sources, "part of a manifest").items():
                 detectors[group, source] = Reference.from_value(reference)
-        files = {path: Reference.from_value(blob) for path, blob in _map(body["files"])}
+        files = {
+            path: Reference.from_value(blob)
+            for path, blob in mapping(body["files"], "part of a manifest").items()
+        }
         return cls(detectors, files)
 
     def replaced(self, detector: Detector, manifest: Reference | None) -> SetManifest:
@@ -181,21 +186,16 @@ class SetManifest:
 
 def _body(data: bytes, kind: str, *keys: str) -> Mapping[str, Value]:
     value = decode(data, limit=MAX_BYTES)
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
+    fields = mapping(value, "manifest")
+    if fields.get("format") != FORMAT:
         raise Invalid(f"not a manifest of format {FORMAT}; was it written by a newer calstore?")
-    if value.get("kind") != kind:
-        raise Invalid(f"a manifest of kind {value.get('kind')!r} where {kind!r} was expected")
+    if fields.get("kind") != kind:
+        raise Invalid(f"a manifest of kind {fields.get('kind')!r} where {kind!r} was expected")
     return require_keys(value, {"format", "kind", *keys}, f"{kind} manifest")
 
 
-def _map(value: Value) -> list[tuple[str, Value]]:
-    if not isinstance(value, dict):
-        raise Invalid(f"a {type(value).__name__} where a manifest has a map")
-    return list(value.items())
-
-
-def _range(text: str) -> RunRange:
-    runs = RunRange.parse(text)
-    if str(runs) != text:
-        raise Invalid(f"the run range {text!r} is spelled {runs} in a manifest")
+def _range(spelled: str) -> RunRange:
+    runs = RunRange.parse(spelled)
+    if str(runs) != spelled:
+        raise Invalid(f"the run range {spelled!r} is spelled {runs} in a manifest")
     return runs

@@ -8,7 +8,8 @@ from typing import Final
 
 from calstore.errors import Invalid
 from calstore.model.canonical import Value, decode, encode
-from calstore.model.digest import Digest, Reference, require_keys, sha256, xxh128
+from calstore.model.digest import Digest, Reference, sha256, xxh128
+from calstore.model.fields import items, natural, octets, require_keys, text
 
 MAX_BYTES: Final = 64 * 1024
 BRANCH: Final = "branch"
@@ -41,9 +42,7 @@ class Who:
     claimed: str | None = None
 
     def __post_init__(self) -> None:
-        _require_texts(self.user, self.host, *([] if self.claimed is None else [self.claimed]))
-        if isinstance(self.uid, bool) or not isinstance(self.uid, int):
-            raise Invalid(f"a uid is a number, not {self.uid!r}")
+        natural(self.uid, "uid")
 
     def __str__(self) -> str:
         return self.user if self.claimed is None else f"{self.claimed} ({self.user})"
@@ -54,6 +53,17 @@ class Who:
         if self.claimed is not None:
             value["claimed"] = self.claimed
         return value
+
+    @classmethod
+    def from_value(cls, value: Value) -> Who:
+        """The person that a record holds; `Invalid` for anything else."""
+        fields = require_keys(value, {"host", "uid", "user"}, "who", frozenset({"claimed"}))
+        return cls(
+            text(fields["user"], "user"),
+            natural(fields["uid"], "uid"),
+            text(fields["host"], "host"),
+            text(fields["claimed"], "claimed name") if "claimed" in fields else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +86,9 @@ class Stamp:
     writer: bytes
 
     def __post_init__(self) -> None:
-        _require_texts(self.when, self.why)
         if not _WHEN.fullmatch(self.when):
             raise Invalid(f"a time is written as 2026-11-22T03:12:45.123456Z, not {self.when!r}")
-        if not isinstance(self.writer, bytes) or len(self.writer) != 8:
-            raise Invalid(f"a writer is eight bytes, not {self.writer!r}")
+        octets(self.writer, "writer", 8)
         if len(self.why.encode(errors="replace")) > 16 * 1024:
             raise Invalid("the message has more than 16 KiB; put the story beside the data")
 
@@ -107,12 +115,11 @@ class Parent:
     def from_value(cls, value: Value) -> Parent:
         """The parent that a record holds; `Invalid` for anything else."""
         fields = require_keys(value, {"log", "number", "sha256", "xxh128"}, "parent")
-        _require_texts(fields["log"])
         return cls(
-            fields["log"],  # type: ignore[arg-type]
-            _natural(fields["number"]),
-            Digest(fields["xxh128"]),  # type: ignore[arg-type]
-            fields["sha256"],  # type: ignore[arg-type]
+            text(fields["log"], "parent's log"),
+            natural(fields["number"], "record's number", least=1),
+            Digest(octets(fields["xxh128"], "xxh128", 16)),
+            octets(fields["sha256"], "sha256", 32),
         )
 
 
@@ -131,7 +138,6 @@ class Record:
     kind: str | None = None
 
     def __post_init__(self) -> None:
-        _require_texts(self.log, self.operation, self.what, self.software)
         if (self.kind is not None) != (self.number == 1) or self.kind not in (None, BRANCH, TAG):
             raise Invalid(f"record {self.number} of {self.log} has the kind {self.kind!r}")
         if (self.manifest is None) != (self.operation == DELETE):
@@ -182,48 +188,32 @@ class Record:
         if xxh128(encode(body)).value != fields["checksum"]:
             raise Invalid("a record whose checksum is wrong")
         if fields["log"] != log or fields["number"] != number:
-            raise Invalid(f"record {fields['number']} of {fields['log']} in another one's place")
+            place = f"{fields['number']!r} of {fields['log']!r}"
+            raise Invalid(f"record {place} in another one's place")
         return cls._from_fields(body)
 
     @classmethod
     def _from_fields(cls, fields: dict[str, Value]) -> Record:
-        who = dict(
-            require_keys(fields["who"], {"host", "uid", "user"}, "who", frozenset({"claimed"}))
-        )
-        parents = fields["parents"]
-        if not isinstance(parents, list):
-            raise Invalid("a record's parents are a list")
         manifest = fields.get("manifest")
+        kind = fields.get("kind")
         return cls(
-            log=fields["log"],  # type: ignore[arg-type]
-            number=_natural(fields["number"]),
-            operation=fields["operation"],  # type: ignore[arg-type]
-            what=fields["what"],  # type: ignore[arg-type]
+            log=text(fields["log"], "record's log"),
+            number=natural(fields["number"], "record's number", least=1),
+            operation=text(fields["operation"], "record's operation"),
+            what=text(fields["what"], "record's what"),
             stamp=Stamp(
-                Who(**who),  # type: ignore[arg-type]
-                fields["when"],  # type: ignore[arg-type]
-                fields["why"],  # type: ignore[arg-type]
-                fields["writer"],  # type: ignore[arg-type]
+                Who.from_value(fields["who"]),
+                text(fields["when"], "record's when"),
+                text(fields["why"], "record's why"),
+                octets(fields["writer"], "writer", 8),
             ),
-            software=fields["software"],  # type: ignore[arg-type]
-            parents=tuple(Parent.from_value(parent) for parent in parents),
+            software=text(fields["software"], "record's software"),
+            parents=tuple(Parent.from_value(item) for item in items(fields["parents"], "parents")),
             manifest=None if manifest is None else Reference.from_value(manifest),
-            kind=fields.get("kind"),  # type: ignore[arg-type]
+            kind=None if kind is None else text(kind, "record's kind"),
         )
 
 
 def parent_of(record: Record, data: bytes) -> Parent:
     """The record as another one names it; ``data`` are its bytes."""
     return Parent(record.log, record.number, xxh128(data), sha256(data))
-
-
-def _natural(value: Value) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise Invalid(f"a record's number is 1, 2, …, not {value!r}")
-    return value
-
-
-def _require_texts(*values: Value) -> None:
-    for value in values:
-        if not isinstance(value, str):
-            raise Invalid(f"a record has text where it has {value!r}")

@@ -103,7 +103,7 @@ def import_tree(
     manifest = _put_manifests(store, constants, loose)
     changed = base.entry is None or base.manifest != manifest
     if changed:
-        what = f"import {os.path.abspath(tree)}"
+        what = f"import {tree.absolute()}"
         record = commit(
             store, ref, manifest, base=base.entry, stamp=stamp, operation="import", what=what
         )

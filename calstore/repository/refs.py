@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from calstore.errors import NotFound
 from calstore.model.names import RefName
 from calstore.model.records import BRANCH, Record
 from calstore.repository.commit import kind_of
 from calstore.repository.store import Store, ref_name
 from calstore.store import logs
-from calstore.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ def write_sample(dest: Path) -> None:
 def sample_mask() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """A pixel_mask for the sample's Epix100a, with a beam stop: 1 is good."""
     rows, columns = np.ogrid[:704, :768]
-    return ((rows - 350) ** 2 + (columns - 380) ** 2 > 60**2).astype(np.uint8)
+    outside = (rows - 350) ** 2 + (columns - 380) ** 2 > 60**2
+    return np.asarray(outside, dtype=np.uint8)
 
 
 def _constant(

@@ -6,7 +6,6 @@ Zarr alone returns wrong numbers for a flipped bit and fill values for a lost ch
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ from calstore.model.arrays import (
     size_of,
     split,
 )
+from calstore.model.digest import Buffer as Bytes
 from calstore.model.digest import Digest, Reference, sha256, xxh128
 from calstore.store.backend import Backend
 from calstore.store.objects import ARRAYS, key_of
@@ -152,7 +152,7 @@ def canonical(array: Array) -> Array:
 
 def _bytes_of(array: Array) -> memoryview:
     # A view as bytes needs an axis; reshape does not copy a C-ordered array.
-    return memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
+    return array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
 
 
 def _store(
@@ -165,7 +165,10 @@ def _store(
         backend.create(f"{folder}/zarr.json", document)
         return
     if array.size:
-        backend.create(f"{folder}/{_chunk_key(array.shape)}", _encoded(array, document))
+        chunk = f"{folder}/{_chunk_key(array.shape)}"
+        existing = backend.create(chunk, _encoded(array, document))
+        if existing is not None:
+            _check_shard_size(backend, chunk, reference, existing.size)
     backend.create(f"{folder}/zarr.json", document)
 
 
@@ -184,10 +187,15 @@ def _is_whole(backend: Backend, folder: str, reference: ArrayReference, document
             size = backend.size(chunk)
         except NotFound:
             raise Corrupt(f"{backend.describe(chunk)} is gone; restore it", chunk) from None
-        footer = _footer_size(reference)
-        tail = backend.get(chunk, -footer) if footer else b""
-        _check_index(tail, size, reference, backend.describe(chunk), chunk)
+        _check_shard_size(backend, chunk, reference, size)
     return True
+
+
+def _check_shard_size(backend: Backend, key: str, reference: ArrayReference, size: int) -> None:
+    """Raise `Corrupt` unless a stored shard's index fits its size; reads no values."""
+    footer = _footer_size(reference)
+    tail = backend.get(key, -footer) if footer else b""
+    _check_index(tail, size, reference, backend.describe(key), key)
 
 
 def _footer_size(reference: ArrayReference) -> int:
@@ -234,7 +242,7 @@ def _chunk_key(shape: Shape) -> str:
     return ".".join(["c", *("0" for _ in shape)])
 
 
-def _encoded(array: Array, document: bytes) -> bytes | memoryview:
+def _encoded(array: Array, document: bytes) -> Bytes:
     files = _files({"zarr.json": document})
     stored = zarr.open_array(MemoryStore(files), mode="r+")
     stored.with_config({"write_empty_chunks": True})[...] = array

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from calstore.errors import Conflict, Corrupt, Invalid, NotFound
-from calstore.model.canonical import encode
+from calstore.model.canonical import Value, encode
 from calstore.model.digest import xxh128
 from calstore.store.backend import Backend
 
@@ -52,8 +52,8 @@ def read(backend: Backend) -> str:
 
 
 def _rendered(store_id: str) -> bytes:
-    body = {"format": FORMAT, "id": store_id}
-    document = {"calstore": body, "checksum": str(xxh128(encode(dict(body))))}
+    body: dict[str, Value] = {"format": FORMAT, "id": store_id}
+    document = {"calstore": body, "checksum": str(xxh128(encode(body)))}
     return (json.dumps(document, sort_keys=True, indent=2) + "\n").encode()
 
 

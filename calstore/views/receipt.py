@@ -93,12 +93,17 @@ def parse(data: bytes, where: str) -> Receipt:
             )
             for path, item in document["files"].items()
         }
-        texts = [document[key] for key in ("store", "version", "manifest", "layout")]
+        return Receipt(
+            str(document["store"]),
+            str(document["version"]),
+            str(document["manifest"]),
+            str(document["layout"]),
+            files,
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Conflict(
             f"the receipt {where} cannot be read ({error}); materialize into a new directory"
         ) from None
-    return Receipt(*texts, files)
 
 
 def journal_line(path: str, digest: Digest) -> bytes:

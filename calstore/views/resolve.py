@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import pairwise
 
 from calstore.model.runs import END, MAX_RUN, RunRange
 
@@ -82,14 +83,14 @@ def _gives_way(runs: RunRange, new: RunRange) -> bool:
 
 def _pieces(ranges: Iterable[RunRange]) -> list[Piece]:
     starting: dict[int, list[RunRange]] = {}
-    bounds = set()
+    bounds: set[int] = set()
     for runs in ranges:
         starting.setdefault(runs.first, []).append(runs)
         bounds.update((runs.first, runs.last + 1))
     open_ranges: list[tuple[int, int, RunRange]] = []
     pieces: list[Piece] = []
     edges = sorted(bounds)
-    for first, following in zip(edges, edges[1:], strict=False):
+    for first, following in pairwise(edges):
         for runs in starting.get(first, ()):
             heappush(open_ranges, (-runs.first, runs.last, runs))
         while open_ranges and open_ranges[0][2].last < first:

@@ -188,7 +188,10 @@ def _write_all(
     journal: bool,
 ) -> dict[str, Written]:
     def write(path: str) -> Written:
-        data = render(contents[path])
+        try:
+            data = render(contents[path])
+        except Invalid as error:
+            raise Invalid(f"{path} cannot be made: {error}") from error
         digest = xxh128(data)
         if journal:
             tree.append(JOURNAL, journal_line(path, digest))
