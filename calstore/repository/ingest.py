@@ -73,7 +73,7 @@ def ingest(backend: Backend, data: bytes, place: Place, known: Known) -> Ingeste
         reading = psana_text.read(data, group=place.group, type_name=place.type_name)
     except Invalid as error:
         blob = put_blob(backend, data, known)
-        remark = Remark(str(error), "psana's Python reader uses its default in silence")
+        remark = Remark(str(error), "kept as an opaque file")
         return Ingested(Constant(blob, name), (remark,))
     reference = arrays.put(backend, reading.array, known.arrays.get)
     source = put_blob(backend, data, known)

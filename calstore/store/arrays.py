@@ -6,15 +6,10 @@ Zarr alone returns wrong numbers for a flipped bit and fill values for a lost ch
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import numpy as np
-import zarr
-from zarr.core.buffer import Buffer, default_buffer_prototype
-from zarr.storage import MemoryStore
 
 from calstore.errors import Corrupt, Invalid, NotFound
 from calstore.model.arrays import (
@@ -27,16 +22,15 @@ from calstore.model.arrays import (
     size_of,
     split,
 )
-from calstore.model.digest import Buffer as Bytes
 from calstore.model.digest import Digest, Reference, sha256, xxh128
+from calstore.store import shards
 from calstore.store.backend import Backend
 from calstore.store.objects import ARRAYS, key_of
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
-_INDEX_ENTRY = 16  # two uint64 for each panel: offset and number of bytes
-_INDEX_CRC = 4
-_ABSENT = 2**64 - 1
+Panelled: TypeAlias = Sequence[memoryview]
+"""The bytes of each panel."""
 
 
 def put(
@@ -63,15 +57,15 @@ def put(
     """
     array = canonical(array)
     dtype, shape = str(array.dtype), array.shape
-    panel_bytes = list(split(_bytes_of(array), dtype, shape))
-    panels = [xxh128(panel) for panel in panel_bytes]
+    values = list(split(_bytes_of(array), dtype, shape))
+    panels = [xxh128(panel) for panel in values]
     digest = digest_of(dtype, shape, panels)
     reference = known(digest)
     if reference is None:
-        sums = _in_threads(sha256, panel_bytes)
+        sums = shards.in_threads(sha256, values)
         content = Reference(digest, sha256_of(dtype, shape, sums), array.nbytes)
         reference = ArrayReference(content, dtype, shape)
-    _store(backend, array, reference, panels)
+    _store(backend, reference, values, panels)
     return reference
 
 
@@ -83,33 +77,31 @@ def get(backend: Backend, reference: ArrayReference) -> Array:
     Corrupt
         When any part of it is absent or is not what was stored.
     """
-    key = key_of(ARRAYS, reference.digest)
     panels = _stored_panels(backend, reference)
-    shard = b""
-    chunk = f"{key}/{_chunk_key(reference.shape)}"
-    if reference.content.size:
-        try:
-            shard = backend.get(chunk)
-        except NotFound:
-            raise Corrupt(
-                f"{backend.describe(chunk)} is gone; restore it from a copy", chunk
-            ) from None
-        _check_index(shard, len(shard), reference, backend.describe(chunk), chunk)
-    array = _decoded(shard, reference, panels, backend.describe(chunk), chunk)
-    for number, panel in enumerate(split(_bytes_of(array), reference.dtype, reference.shape)):
-        if xxh128(panel) != panels[number]:
-            raise Corrupt(
-                f"{backend.describe(chunk)}: panel {number} is damaged; restore it from a copy",
-                chunk,
-            )
+    if not reference.content.size:
+        return _empty(reference)
+    key, encoded = _stored_values(backend, reference)
+    array = _empty(reference)
+    into = list(split(_bytes_of(array), reference.dtype, reference.shape))
+
+    def decode(number: int) -> str | None:
+        wrong = shards.decode_panel(encoded[number], reference.dtype, into[number])
+        if wrong is None and xxh128(into[number]) != panels[number]:
+            wrong = "its hash is wrong"
+        return wrong
+
+    for number, wrong in enumerate(shards.in_threads(decode, range(len(into)))):
+        if wrong is not None:
+            where = backend.describe(key)
+            raise Corrupt(f"{where}: panel {number} is damaged ({wrong}); restore it", key)
     array.flags.writeable = False
     return array
 
 
 def check_sha256(array: Array, reference: ArrayReference, where: str) -> None:
     """Raise `Corrupt` unless the SHA-256 of a verified array is right too."""
-    panels = split(_bytes_of(array), reference.dtype, reference.shape)
-    sums = [sha256(panel) for panel in panels]
+    panels = list(split(_bytes_of(array), reference.dtype, reference.shape))
+    sums = shards.in_threads(sha256, panels)
     if sha256_of(reference.dtype, reference.shape, sums) != reference.content.sha256:
         raise Corrupt(f"{where} has the right xxh128 but another sha256; was it forged?")
 
@@ -155,24 +147,41 @@ def _bytes_of(array: Array) -> memoryview:
     return array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
 
 
+def _empty(reference: ArrayReference) -> Array:
+    try:
+        return np.empty(reference.shape, dtype=np.dtype(reference.dtype).newbyteorder("<"))
+    except (MemoryError, ValueError) as error:
+        raise Invalid(
+            f"an array {reference.dtype} {reference.shape} of {reference.content.size} bytes "
+            "does not fit into memory here"
+        ) from error
+
+
 def _store(
-    backend: Backend, array: Array, reference: ArrayReference, panels: Sequence[Digest]
+    backend: Backend, reference: ArrayReference, values: Panelled, panels: Sequence[Digest]
 ) -> None:
     folder = key_of(ARRAYS, reference.digest)
     document = _zarr_json(reference, panels)
-    if _is_whole(backend, folder, reference, document):
-        # Somebody stored it; let sync() cover the names, which may not be durable yet.
+    if _is_stored(backend, folder, reference, document):
+        # Let sync() cover the name, whose first writer may have died before it was durable.
         backend.create(f"{folder}/zarr.json", document)
         return
-    if array.size:
-        chunk = f"{folder}/{_chunk_key(array.shape)}"
-        existing = backend.create(chunk, _encoded(array, document))
+    if reference.content.size:
+        chunk = f"{folder}/{_chunk_key(reference.shape)}"
+        encoded = _encoded(values, reference)
+        existing = backend.create(chunk, encoded)
         if existing is not None:
-            _check_shard_size(backend, chunk, reference, existing.size)
+            _check_shard(backend, chunk, reference, existing.size)
     backend.create(f"{folder}/zarr.json", document)
 
 
-def _is_whole(backend: Backend, folder: str, reference: ArrayReference, document: bytes) -> bool:
+def _encoded(values: Panelled, reference: ArrayReference) -> bytes:
+    if reference.shape:
+        return shards.encode(values, reference.dtype)
+    return shards.encode_panel(values[0], reference.dtype)
+
+
+def _is_stored(backend: Backend, folder: str, reference: ArrayReference, document: bytes) -> bool:
     """Whether the array is stored, judged by sizes; `Corrupt` if it is but they are wrong."""
     key = f"{folder}/zarr.json"
     try:
@@ -184,39 +193,18 @@ def _is_whole(backend: Backend, folder: str, reference: ArrayReference, document
     if reference.content.size:
         chunk = f"{folder}/{_chunk_key(reference.shape)}"
         try:
-            size = backend.size(chunk)
+            _check_shard(backend, chunk, reference, backend.size(chunk))
         except NotFound:
             raise Corrupt(f"{backend.describe(chunk)} is gone; restore it", chunk) from None
-        _check_shard_size(backend, chunk, reference, size)
     return True
 
 
-def _check_shard_size(backend: Backend, key: str, reference: ArrayReference, size: int) -> None:
+def _check_shard(backend: Backend, key: str, reference: ArrayReference, size: int) -> None:
     """Raise `Corrupt` unless a stored shard's index fits its size; reads no values."""
-    footer = _footer_size(reference)
-    tail = backend.get(key, -footer) if footer else b""
-    _check_index(tail, size, reference, backend.describe(key), key)
-
-
-def _footer_size(reference: ArrayReference) -> int:
-    if not reference.shape:
-        return 0
-    return panels_of(reference.dtype, reference.shape).count * _INDEX_ENTRY + _INDEX_CRC
-
-
-def _check_index(tail: bytes, size: int, reference: ArrayReference, where: str, key: str) -> None:
-    """Raise `Corrupt` unless the shard's index fits its size and names every panel."""
-    footer = _footer_size(reference)
-    if not footer:
-        return
-    if len(tail) < footer:
-        raise Corrupt(f"{where} is truncated; restore it from a copy", key)
-    index = np.frombuffer(tail[-footer:-_INDEX_CRC], dtype="<u8").reshape(-1, 2)
-    if (index == _ABSENT).any():
-        raise Corrupt(f"{where} lacks a panel; restore it from a copy", key)
-    # As Python integers: sums of hostile uint64 wrap.
-    if max(int(offset) + int(length) for offset, length in index) + footer != size:
-        raise Corrupt(f"{where} has {size} bytes, its index says otherwise; restore it", key)
+    if reference.shape:
+        count = panels_of(reference.dtype, reference.shape).count
+        footer = backend.get(key, -shards.footer_size(count))
+        shards.check_index(footer, size, count, backend.describe(key), key)
 
 
 def _stored_panels(backend: Backend, reference: ArrayReference) -> list[Digest]:
@@ -238,54 +226,37 @@ def _stored_panels(backend: Backend, reference: ArrayReference) -> list[Digest]:
     return panels
 
 
+def _stored_values(backend: Backend, reference: ArrayReference) -> tuple[str, Panelled]:
+    """The key of the shard, and its encoded panels."""
+    key = f"{key_of(ARRAYS, reference.digest)}/{_chunk_key(reference.shape)}"
+    try:
+        shard = backend.get(key)
+    except NotFound:
+        raise Corrupt(f"{backend.describe(key)} is gone; restore it from a copy", key) from None
+    if not reference.shape:
+        return key, [memoryview(shard)]
+    count = panels_of(reference.dtype, reference.shape).count
+    return key, shards.cut(shard, count, backend.describe(key), key)
+
+
 def _chunk_key(shape: Shape) -> str:
     return ".".join(["c", *("0" for _ in shape)])
-
-
-def _encoded(array: Array, document: bytes) -> Bytes:
-    files = _files({"zarr.json": document})
-    stored = zarr.open_array(MemoryStore(files), mode="r+")
-    stored.with_config({"write_empty_chunks": True})[...] = array
-    return files[_chunk_key(array.shape)].as_buffer_like()
-
-
-def _decoded(
-    shard: bytes, reference: ArrayReference, panels: Sequence[Digest], where: str, key: str
-) -> Array:
-    document = _zarr_json(reference, panels)
-    files = _files({"zarr.json": document, _chunk_key(reference.shape): shard})
-    try:
-        array = np.asarray(zarr.open_array(MemoryStore(files), mode="r")[...])
-    # Zarr's codecs raise whatever their libraries do; the bytes are to blame for any of it.
-    except Exception as error:
-        raise Corrupt(f"{where} is damaged ({error}); restore it from a copy", key) from error
-    return canonical(array)
-
-
-def _files(named: dict[str, bytes]) -> dict[str, Buffer]:
-    make = default_buffer_prototype().buffer.from_bytes
-    return {name: make(data) for name, data in named.items()}
-
-
-def _in_threads(hashed: Callable[[memoryview], bytes], panels: Sequence[memoryview]) -> list[bytes]:
-    # hashlib lets go of the interpreter while it hashes, so threads use all cores.
-    if len(panels) < 2:
-        return [hashed(panel) for panel in panels]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(hashed, panels))
 
 
 def _zarr_json(reference: ArrayReference, panels: Sequence[Digest]) -> bytes:
     """The canonical bytes of ``zarr.json`` (docs/format.md, section 5)."""
     dtype, shape = reference.dtype, reference.shape
-    inner = _codecs(dtype)
+    inner = shards.codecs_json(dtype)
     chunk = [max(length, 1) for length in panels_of(dtype, shape).shape]
     sharding = {
         "name": "sharding_indexed",
         "configuration": {
             "chunk_shape": chunk,
             "codecs": inner,
-            "index_codecs": [_little_endian(), {"name": "crc32c"}],
+            "index_codecs": [
+                {"name": "bytes", "configuration": {"endian": "little"}},
+                {"name": "crc32c"},
+            ],
             "index_location": "end",
         },
     }
@@ -311,23 +282,3 @@ def _zarr_json(reference: ArrayReference, panels: Sequence[Digest]) -> bytes:
         "zarr_format": 3,
     }
     return (json.dumps(document, sort_keys=True, indent=2) + "\n").encode()
-
-
-def _codecs(dtype: str) -> list[dict[str, Any]]:
-    size = ITEM_SIZES[dtype]
-    to_bytes = _little_endian() if size > 1 else {"name": "bytes"}
-    if dtype.startswith("float"):
-        blosc = {
-            "blocksize": 0,
-            "clevel": 5,
-            "cname": "lz4",
-            "shuffle": "bitshuffle",
-            "typesize": size,
-        }
-        return [to_bytes, {"name": "blosc", "configuration": blosc}, {"name": "crc32c"}]
-    zstd = {"name": "zstd", "configuration": {"checksum": False, "level": 1}}
-    return [to_bytes, zstd, {"name": "crc32c"}]
-
-
-def _little_endian() -> dict[str, Any]:
-    return {"name": "bytes", "configuration": {"endian": "little"}}
