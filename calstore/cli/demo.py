@@ -46,7 +46,7 @@ def demo(
     _say("A sandbox: a fork costs one small file. In it, runs 5 to 20 get a mask.")
     _run("--store", store, "fork", "demo/main", sandbox, "-m", "hide the beam stop")
     mask = directory / "mask.npy"
-    write_file(mask, npy.render(sample_mask()))
+    write_file(mask, *npy.render(sample_mask()))
     _run("--store", store, "set", sandbox, "Epix100a.1", "pixel_mask", "5-20", mask)
 
     _say("Both versions as directories that psana reads.")

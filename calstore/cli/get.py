@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,14 +41,15 @@ def get(
     from calstore.repository.files import write_file
 
     constant = opened(context)[ref][detector].at(run)[type_name]
-    data = _npy(constant) if output.suffix == ".npy" else _file(constant)
-    if str(output) == "-":
-        sys.stdout.buffer.write(data)
-    else:
-        write_file(output, data)
+    parts = _npy(constant) if output.suffix == ".npy" else [_file(constant)]
+    if str(output) != "-":
+        write_file(output, *parts)
+        return
+    for part in parts:
+        sys.stdout.buffer.write(part)
 
 
-def _npy(constant: CalibrationConstant) -> Buffer:
+def _npy(constant: CalibrationConstant) -> Sequence[Buffer]:
     from calstore.formats import npy
 
     return npy.render(constant.array)

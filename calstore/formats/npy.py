@@ -119,11 +119,11 @@ def _check_dtype(dtype: np.dtype) -> None:
         raise Invalid(f"constants are numbers of at most 64 bits, not {dtype}")
 
 
-def render(array: np.ndarray) -> bytes:
-    """The bytes that ``np.save`` writes for the array, in C order and little-endian."""
+def render(array: np.ndarray) -> tuple[bytes, memoryview | bytes]:
+    """What ``np.save`` writes for the array, little-endian in C order: the header, the values."""
     plain = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
     values = plain.reshape(-1).view(np.uint8).data if plain.size else b""
-    return b"".join((header(plain.dtype, plain.shape), values))
+    return header(plain.dtype, plain.shape), values
 
 
 def is_canonical(data: memoryview | bytes, array: np.ndarray) -> bool:

@@ -11,22 +11,24 @@ from __future__ import annotations
 import io
 
 import numpy as np
-import polars as pl
 
 from calstore.errors import Invalid
 
-_COLUMN_TYPES: dict[np.dtype, type[pl.DataType]] = {
-    np.dtype(np.float32): pl.Float64,  # loadtxt, too, parses a double and then rounds it
-    np.dtype(np.float64): pl.Float64,
-    np.dtype(np.int8): pl.Int8,
-    np.dtype(np.int16): pl.Int16,
-    np.dtype(np.int32): pl.Int32,
-    np.dtype(np.int64): pl.Int64,
-    np.dtype(np.uint8): pl.UInt8,
-    np.dtype(np.uint16): pl.UInt16,
-    np.dtype(np.uint32): pl.UInt32,
-    np.dtype(np.uint64): pl.UInt64,
+_COLUMN_TYPES = {
+    np.dtype(np.float32): "Float64",  # loadtxt, too, parses a double and then rounds it
+    np.dtype(np.float64): "Float64",
+    np.dtype(np.int8): "Int8",
+    np.dtype(np.int16): "Int16",
+    np.dtype(np.int32): "Int32",
+    np.dtype(np.int64): "Int64",
+    np.dtype(np.uint8): "UInt8",
+    np.dtype(np.uint16): "UInt16",
+    np.dtype(np.uint32): "UInt32",
+    np.dtype(np.uint64): "UInt64",
 }
+
+_POWERS = np.array([float(10**exponent) for exponent in range(23)])
+"""Exact; numpy's own power may be a unit off in the last place, depending on the processor."""
 
 _MOST_COLUMNS = 4096
 """Beyond this a table costs polars more than it saves; a CsPad2x2 has 2, a Jungfrau 1024."""
@@ -102,8 +104,8 @@ def _summed_up(places: np.ndarray, point: int) -> np.ndarray | None:
     if not (is_known.all() and goes_on.all() and is_digit[point - 1].all()):
         return None
     count = len(letters)
-    values = 10.0 ** np.arange(count - 1, -1, -1) @ (digits * is_digit).astype(np.float64)
-    values /= 10.0 ** (count - point)
+    values = _POWERS[count - 1 :: -1] @ (digits * is_digit).astype(np.float64)
+    values /= _POWERS[count - point]
     np.negative(values, out=values, where=is_minus.any(axis=0))  # -0.00 has its sign
     return values
 
@@ -114,11 +116,13 @@ def _between_single_blanks(rows: bytes, dtype: np.dtype) -> np.ndarray | None:
     column = _COLUMN_TYPES.get(dtype)
     if column is None or b"" in fields or len(fields) > _MOST_COLUMNS:
         return None
+    import polars as pl  # a quarter of a second, which a tree of .npy need not wait
+
     try:
         frame = pl.read_csv(
             rows,
             has_header=False,
-            schema={str(n): column for n in range(len(fields))},
+            schema=dict.fromkeys(map(str, range(len(fields))), getattr(pl, column)),
             separator=" ",
             quote_char=None,
         )

@@ -70,9 +70,14 @@ class Reference:
         )
 
 
-def xxh128(data: Buffer) -> Digest:
-    """The XXH3-128 digest of bytes."""
-    return Digest(xxhash.xxh3_128_digest(data))
+def xxh128(*parts: Buffer) -> Digest:
+    """The XXH3-128 digest of bytes, which may come in several parts."""
+    if len(parts) == 1:
+        return Digest(xxhash.xxh3_128_digest(parts[0]))
+    hashed = xxhash.xxh3_128()
+    for part in parts:
+        hashed.update(part)
+    return Digest(hashed.digest())
 
 
 def sha256(data: Buffer) -> bytes:

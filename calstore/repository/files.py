@@ -11,7 +11,7 @@ from calstore.errors import Conflict, Invalid
 from calstore.model.digest import Buffer
 
 
-def write_file(path: Path, data: Buffer) -> None:
+def write_file(path: Path, *parts: Buffer) -> None:
     """Write a file at once: nobody sees a part of it, a failure leaves what was there.
 
     Raises
@@ -24,7 +24,7 @@ def write_file(path: Path, data: Buffer) -> None:
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

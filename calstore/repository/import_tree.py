@@ -17,14 +17,16 @@ from calstore.model.names import RefName
 from calstore.model.records import Record, Stamp
 from calstore.model.remarks import Remark
 from calstore.model.runs import RunRange
-from calstore.repository.budget import Budget
 from calstore.repository.commit import commit
 from calstore.repository.ingest import Ingested, Known, ingest, put_blob
 from calstore.repository.store import Store, ref_name
 from calstore.repository.version import load_detector, load_set
 from calstore.store import logs, objects
+from calstore.store.budget import Budget
 
 _ATTEMPTS = 3
+_WORKERS = 4  # two compute while two wait for the disk
+_IN_HAND = 128 * 2**20  # bytes of files that they hold together, unless one file has more
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ def _ingest_all(
     progress: Callable[[int, int], None],
 ) -> tuple[dict[Place, Constant], dict[str, Reference], list[Problem]]:
     places = _places(found.files)
-    budget = Budget(max([128 * 2**20, *found.files.values()]))
+    budget = Budget(max(_IN_HAND, *found.files.values(), 0))
 
     def one(path: str) -> Ingested | Reference:
         with budget.of(found.files[path]):
@@ -175,7 +177,7 @@ def _ingest_all(
     problems: list[Problem] = []
     done, total = 0, sum(found.files.values())
     progress(0, total)
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(_WORKERS)
     try:
         for path, result in zip(found.files, pool.map(one, found.files), strict=True):
             if isinstance(result, Reference):

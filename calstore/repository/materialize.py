@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from calstore.views.plan import (
     plan,
 )
 from calstore.views.receipt import Receipt
-from calstore.views.write import Change, write_view
+from calstore.views.write import Change, Render, write_view
 
 if TYPE_CHECKING:
     from calstore.model.digest import Buffer
@@ -72,26 +72,26 @@ def materialize(
         return write_view(dest, planned, receipt, _renderer(store), progress)
 
 
-def _renderer(store: Store) -> Callable[[Content], Buffer]:
-    def render(content: Content) -> Buffer:
+def _renderer(store: Store) -> Render:
+    def render(content: Content) -> Sequence[Buffer]:
         match content:
             case Verbatim(blob):
-                return objects.get(store.backend, objects.BLOBS, blob)
+                return [objects.get(store.backend, objects.BLOBS, blob)]
             case History():
-                return _history(store, content)
+                return [_history(store, content)]
             case Text(reference, type_name, comments):
                 from calstore.formats import psana_text_writer
                 from calstore.store import arrays
 
                 array = arrays.get(store.backend, reference)
-                return psana_text_writer.write(array, type_name=type_name, comments=comments)
+                return [psana_text_writer.write(array, type_name=type_name, comments=comments)]
             case Npy(reference):
                 return _npy(store, content)
 
     return render
 
 
-def _npy(store: Store, content: Npy) -> Buffer:
+def _npy(store: Store, content: Npy) -> Sequence[Buffer]:
     from calstore.formats import npy
     from calstore.store import arrays
 

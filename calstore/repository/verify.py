@@ -11,10 +11,10 @@ from calstore.errors import CalstoreError, Corrupt, Invalid, NotFound
 from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Digest, xxh128
 from calstore.model.names import RefName
-from calstore.repository.budget import Budget
 from calstore.repository.damage import Reach, reach
 from calstore.repository.store import Store
 from calstore.store import logs, marker, objects
+from calstore.store.budget import Budget
 
 _BUDGET = 256 * 2**20
 

@@ -169,16 +169,16 @@ def _store(
     if reference.content.size:
         chunk = f"{folder}/{_chunk_key(reference.shape)}"
         encoded = _encoded(values, reference)
-        existing = backend.create(chunk, encoded)
+        existing = backend.create(chunk, *encoded)
         if existing is not None:
             _check_shard(backend, chunk, reference, existing.size)
     backend.create(f"{folder}/zarr.json", document)
 
 
-def _encoded(values: Panelled, reference: ArrayReference) -> bytes:
+def _encoded(values: Panelled, reference: ArrayReference) -> list[bytes]:
     if reference.shape:
         return shards.encode(values, reference.dtype)
-    return shards.encode_panel(values[0], reference.dtype)
+    return [shards.encode_panel(values[0], reference.dtype)]
 
 
 def _is_stored(backend: Backend, folder: str, reference: ArrayReference, document: bytes) -> bool:

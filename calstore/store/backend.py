@@ -35,8 +35,8 @@ class Backend(Protocol):
         """The number of bytes."""
         ...
 
-    def create(self, key: str, data: Buffer) -> Existing | None:
-        """Store the bytes unless the key exists; ``None`` when they were stored.
+    def create(self, key: str, *parts: Buffer) -> Existing | None:
+        """Store the parts as one file unless the key exists; ``None`` when they were stored.
 
         Atomic: of several writers one is told ``None``, and nobody sees a part. The bytes
         are durable on return, their name is durable after the next `sync`.

@@ -12,7 +12,7 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,14 +53,14 @@ class LocalBackend:
         with self._mapped_errors(key):
             return (self._root / key).stat().st_size
 
-    def create(self, key: str, data: Buffer) -> Existing | None:
-        """Store the bytes unless the key exists; see `Backend.create`."""
+    def create(self, key: str, *parts: Buffer) -> Existing | None:
+        """Store the parts unless the key exists; see `Backend.create`."""
         path = self._root / key
         with self._mapped_errors(key, writing=True):
             existing = self._size_at(path)
             if existing is None:
                 self._make_folders(path.parent)
-                existing = self._link_new(path, data)
+                existing = self._link_new(path, parts)
             # Also where it existed: its first writer may have died before this.
             self._remember(path.parent)
             return existing
@@ -104,13 +104,14 @@ class LocalBackend:
         """Where a person finds the file."""
         return str(self._root / key) if key else str(self._root)
 
-    def _link_new(self, path: Path, data: Buffer) -> Existing | None:
+    def _link_new(self, path: Path, parts: Sequence[Buffer]) -> Existing | None:
         temporary = path.parent / f".tmp-{secrets.token_hex(8)}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
         try:
             # fchmod, because the umask could take reading away from the group.
             os.fchmod(descriptor, 0o444)
-            _write_all(descriptor, data)
+            for part in parts:
+                _write_all(descriptor, part)
             os.fsync(descriptor)
             try:
                 os.link(temporary, path)

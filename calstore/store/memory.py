@@ -28,9 +28,9 @@ class MemoryBackend:
         """The number of bytes."""
         return len(self.get(key))
 
-    def create(self, key: str, data: Buffer) -> Existing | None:
-        """Store the bytes unless the key exists; see `Backend.create`."""
-        copy = bytes(data)
+    def create(self, key: str, *parts: Buffer) -> Existing | None:
+        """Store the parts unless the key exists; see `Backend.create`."""
+        copy = b"".join(parts)
         with self._lock:
             found = self._files.setdefault(key, copy)
         return None if found is copy else Existing(len(found))

@@ -35,13 +35,13 @@ def footer_size(count: int) -> int:
     return count * _ENTRY + _CRC
 
 
-def encode(panels: Sequence[memoryview], dtype: str) -> bytes:
-    """The shard of some panels."""
+def encode(panels: Sequence[memoryview], dtype: str) -> list[bytes]:
+    """The shard of some panels, in parts."""
     parts = in_threads(lambda panel: encode_panel(panel, dtype), panels)
     lengths = np.array([len(part) for part in parts], dtype="<u8")
     offsets = np.cumsum(lengths, dtype="<u8") - lengths
     index = np.stack([offsets, lengths], axis=1).astype("<u8").tobytes()
-    return b"".join((*parts, index, _crc(index)))
+    return [*parts, index, _crc(index)]
 
 
 def encode_panel(panel: memoryview, dtype: str) -> bytes:

@@ -47,6 +47,11 @@ class Verbatim:
         """What the file is made from, in a word; equal keys make equal bytes."""
         return f"blob {self.blob.digest}"
 
+    @property
+    def size(self) -> int:
+        """Bytes that making the file takes."""
+        return self.blob.size
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -62,6 +67,11 @@ class Text:
         comments = xxh128("\n".join(self.comments).encode(errors="replace")).short
         return f"text{_RENDERING} {self.array.digest} {self.type_name} {comments}"
 
+    @property
+    def size(self) -> int:
+        """Bytes that making the file takes: the array, and text of twice its size."""
+        return 3 * self.array.content.size
+
 
 @dataclass(frozen=True, slots=True)
 class Npy:
@@ -73,6 +83,11 @@ class Npy:
     def key(self) -> str:
         """What the file is made from, in a word; equal keys make equal bytes."""
         return f"npy{_RENDERING} {self.array.digest}"
+
+    @property
+    def size(self) -> int:
+        """Bytes that making the file takes."""
+        return self.array.content.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +102,11 @@ class History:
         """What the file is made from, in a word; equal keys make equal bytes."""
         imported = "none" if self.imported is None else str(self.imported.digest)
         return f"history{_RENDERING} {imported} {xxh128(repr(self.lines).encode()).short}"
+
+    @property
+    def size(self) -> int:
+        """Bytes that making the file takes."""
+        return 0 if self.imported is None else self.imported.size
 
 
 Content: TypeAlias = Verbatim | Text | Npy | History

@@ -41,7 +41,7 @@ class Tree:
     ) -> None:
         os.close(self._root)
 
-    def write(self, path: str, data: Buffer, *, durable: bool = True) -> os.stat_result:
+    def write(self, path: str, *parts: Buffer) -> os.stat_result:
         """Put a file in place at once: temporary name, fsync, rename.
 
         Returns
@@ -55,11 +55,11 @@ class Tree:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             file = os.open(temporary, flags, 0o666, dir_fd=descriptor)
             try:
-                view = memoryview(data).cast("B")
-                while view.nbytes:
-                    view = view[os.write(file, view) :]
-                if durable:
-                    os.fsync(file)
+                for part in parts:
+                    view = memoryview(part).cast("B")
+                    while view.nbytes:
+                        view = view[os.write(file, view) :]
+                os.fsync(file)
                 os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
                 return os.fstat(file)
             except BaseException:

@@ -6,13 +6,15 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from calstore.errors import Conflict, Invalid
 from calstore.model.digest import Buffer, xxh128
+from calstore.store.budget import Budget
 from calstore.views.plan import Content
 from calstore.views.receipt import (
     JOURNAL,
@@ -25,7 +27,12 @@ from calstore.views.receipt import (
 )
 from calstore.views.tree import TEMPORARY, Tree, is_file
 
-_WORKERS = 2  # one renders while the other waits for the disk; more would hold more in memory
+_WORKERS = 4  # two render while two wait for the disk
+_IN_HAND = 192 * 2**20  # bytes that they hold together, unless one file takes more
+
+
+Render: TypeAlias = Callable[[Content], Sequence[Buffer]]
+"""The bytes of a content, in parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,7 @@ def write_view(
     dest: Path,
     planned: Mapping[str, Content],
     receipt: Receipt,
-    render: Callable[[Content], Buffer],
+    render: Render,
     progress: Callable[[int, int], None],
 ) -> Change:
     """Make ``dest`` hold the planned files.
@@ -81,7 +88,7 @@ def _build(
     dest: Path,
     planned: Mapping[str, Content],
     receipt: Receipt,
-    render: Callable[[Content], Buffer],
+    render: Render,
     progress: Callable[[int, int], None],
 ) -> Change:
     beside = dest.parent / f".{dest.name}{TEMPORARY}{secrets.token_hex(6)}"
@@ -111,7 +118,7 @@ def _update(
     dest: Path,
     planned: Mapping[str, Content],
     receipt: Receipt,
-    render: Callable[[Content], Buffer],
+    render: Render,
     progress: Callable[[int, int], None],
 ) -> Change:
     with Tree(dest) as tree:
@@ -152,7 +159,7 @@ def _refuse_changed(
     before: Receipt,
     current: Mapping[str, Written],
     planned: Mapping[str, Content],
-    render: Callable[[Content], Buffer],
+    render: Render,
 ) -> None:
     """Raise `Conflict` if a file that the update would touch holds somebody's work."""
     noted = parse_journal(tree.read(JOURNAL) or b"")
@@ -168,7 +175,7 @@ def _refuse_changed(
         expected = {before.files[path].digest.hex} if path in before.files else set()
         if digest.hex in expected | noted.get(path, set()):
             continue
-        if path in planned and bytes(render(planned[path])) == data:
+        if path in planned and b"".join(render(planned[path])) == data:
             continue
         changed.append(path)
     if changed:
@@ -182,21 +189,25 @@ def _refuse_changed(
 def _write_all(
     tree: Tree,
     contents: Mapping[str, Content],
-    render: Callable[[Content], Buffer],
+    render: Render,
     progress: Callable[[int, int], None],
     *,
     journal: bool,
 ) -> dict[str, Written]:
+    budget = Budget(max(_IN_HAND, *(content.size for content in contents.values()), 0))
+
     def write(path: str) -> Written:
-        try:
-            data = render(contents[path])
-        except Invalid as error:
-            raise Invalid(f"{path} cannot be made: {error}") from error
-        digest = xxh128(data)
-        if journal:
-            tree.append(JOURNAL, journal_line(path, digest))
-        found = tree.write(path, data)
-        return Written(contents[path].key, digest, found.st_size, found.st_mtime_ns)
+        content = contents[path]
+        with budget.of(content.size):
+            try:
+                parts = render(content)
+            except Invalid as error:
+                raise Invalid(f"{path} cannot be made: {error}") from error
+            digest = xxh128(*parts)
+            if journal:
+                tree.append(JOURNAL, journal_line(path, digest))
+            found = tree.write(path, *parts)
+        return Written(content.key, digest, found.st_size, found.st_mtime_ns)
 
     files = {}
     progress(0, len(contents))
