@@ -1,5 +1,7 @@
 """Values that are valid by construction, and one encoding for each."""
 
+from dataclasses import replace
+
 import msgpack
 import numpy as np
 import pytest
@@ -42,16 +44,25 @@ array_references = st.tuples(references, st.lists(st.integers(0, 9), max_size=4)
         tuple(drawn[1]),
     )
 )
-constants = st.one_of(
-    st.builds(Constant, references, st.none() | names),
-    st.builds(Constant, array_references, st.none() | names, st.none() | references),
-)
 run_ranges = st.tuples(st.integers(0, 9999), st.integers(0, 9999), st.booleans()).map(
     lambda drawn: RunRange(min(drawn[:2]), END if drawn[2] else max(drawn[:2]))
 )
-detector_manifests = st.dictionaries(
-    names, st.dictionaries(run_ranges, constants, min_size=1, max_size=4), max_size=4
-).map(DetectorManifest)
+
+
+@st.composite
+def constants_by_range(draw):
+    by_range = {}
+    for runs in draw(st.sets(run_ranges, min_size=1, max_size=4)):
+        name = draw(st.sampled_from([None, f"{runs}.npy", f"0{runs}.data"]))
+        if draw(st.booleans()):
+            by_range[runs] = Constant(draw(references), name)
+        else:
+            source = draw(st.none() | references)
+            by_range[runs] = Constant(draw(array_references), name, source)
+    return by_range
+
+
+detector_manifests = st.dictionaries(names, constants_by_range(), max_size=4).map(DetectorManifest)
 set_manifests = st.builds(
     SetManifest,
     st.dictionaries(st.tuples(names, names), references, max_size=4),
@@ -156,6 +167,14 @@ def test_a_manifest_with_a_key_from_the_future_is_refused():
 def test_a_reference_whose_size_is_not_that_of_its_shape_is_refused():
     with pytest.raises(Invalid, match="has 4000000000000 bytes, but its reference says 8"):
         ArrayReference(Reference(Digest(bytes(16)), bytes(32), 8), "float32", (10**6, 10**6))
+
+
+@pytest.mark.parametrize("name", ["0-end.data", "5-20.txt", "5-20", "../5-20.data", "five.data"])
+def test_a_file_name_that_would_give_a_constant_to_other_runs_is_refused(name):
+    constant = Constant(reference_to(b""), None)
+
+    with pytest.raises(Invalid):
+        DetectorManifest({"pedestals": {RunRange(5, 20): replace(constant, name=name)}})
 
 
 def test_errors_are_grouped_by_what_the_caller_does_next():

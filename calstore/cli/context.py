@@ -108,11 +108,17 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     """Rows in columns, two blanks apart."""
     if not rows:
         return ""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        for row in cells
     )
+
+
+def printable(text: str) -> str:
+    """The text without anything that a terminal would obey."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def size_text(size: int) -> str:

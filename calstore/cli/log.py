@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from calstore.cli.context import JsonOption, RefArgument, emit_json, named, opened, record_json
+from calstore.cli.context import (
+    JsonOption,
+    RefArgument,
+    emit_json,
+    named,
+    opened,
+    printable,
+    record_json,
+)
 
 
 def log(
@@ -35,6 +43,7 @@ def log(
         return
     for record in records:
         when = record.stamp.when[:19].replace("T", " ")
-        typer.echo(f"{named(record)}  {when}  {record.stamp.who}\n    {record.what}")
+        who = printable(str(record.stamp.who))
+        typer.echo(f"{named(record)}  {when}  {who}\n    {printable(record.what)}")
         for line in record.stamp.why.splitlines():
-            typer.echo(f"    {line}")
+            typer.echo(f"    {printable(line)}")

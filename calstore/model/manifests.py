@@ -31,7 +31,8 @@ class Constant:
     content
         The array, or the verbatim bytes of a file that is opaque.
     name
-        The file's name where it is not ``<run range>.data``.
+        The file's name where it is not ``<run range>.data``: the same range with leading
+        zeros, or ``.npy``.
     source
         The verbatim file that the array was read from; ``None`` when it is rendered.
     """
@@ -89,6 +90,8 @@ class DetectorManifest:
             check_component(name)
             if not by_range:
                 raise Invalid(f"the type {name!r} has no constants; leave it out")
+            for runs, constant in by_range.items():
+                _check_name(runs, constant.name)
         frozen = {
             name: MappingProxyType(dict(sorted(self.constants[name].items())))
             for name in sorted(self.constants)
@@ -192,6 +195,15 @@ def _body(data: bytes, kind: str, *keys: str) -> Mapping[str, Value]:
     if fields.get("kind") != kind:
         raise Invalid(f"a manifest of kind {fields.get('kind')!r} where {kind!r} was expected")
     return require_keys(value, {"format", "kind", *keys}, f"{kind} manifest")
+
+
+def _check_name(runs: RunRange, name: str | None) -> None:
+    """Raise `Invalid` for a file name by which a view would give a constant to other runs."""
+    if name is None:
+        return
+    stem, dot, suffix = name.rpartition(".")
+    if not dot or suffix not in ("data", "npy") or RunRange.parse(stem) != runs:
+        raise Invalid(f"a constant for runs {runs} has the file name {name!r}")
 
 
 def _range(spelled: str) -> RunRange:

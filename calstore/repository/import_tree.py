@@ -105,7 +105,7 @@ def import_tree(
     manifest = _put_manifests(store, constants, loose)
     changed = base.entry is None or base.manifest != manifest
     if changed:
-        what = f"import {tree.absolute()}"
+        what = f"import {os.fsencode(tree.absolute()).decode(errors='replace')}"
         record = commit(
             store, ref, manifest, base=base.entry, stamp=stamp, operation="import", what=what
         )
