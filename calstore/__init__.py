@@ -19,6 +19,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from calstore._version import __version__
+
 if TYPE_CHECKING:
     from calstore.cli.identity import stamp
     from calstore.errors import CalstoreError, Conflict, Corrupt, Invalid, NotFound
@@ -67,6 +69,7 @@ __all__ = [
     "RunRange",
     "Store",
     "Version",
+    "__version__",
     "delete_ref",
     "fork",
     "import_tree",

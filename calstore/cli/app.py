@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from calstore._version import __version__
 from calstore.cli import (
     delete_ref,
     demo,
@@ -54,7 +54,7 @@ app.command("demo")(demo.demo)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"calstore {version('calstore')}, store format 1")
+        typer.echo(f"calstore {__version__}, store format 1")
         raise typer.Exit
 
 

@@ -68,7 +68,7 @@ TypeArgument = Annotated[str, typer.Argument(metavar="T", help="The calibration 
 
 def emit_json(document: Any) -> None:
     """Print a document for machines."""
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(document, indent=2))
 
 
 def record_json(record: Record) -> dict[str, Any]:
@@ -153,4 +153,4 @@ def progress_of(verb: str, *, quiet: bool = False) -> Callable[[int, int], None]
 
 def warn(text: str) -> None:
     """Say on stderr what the user should know although the command goes on."""
-    typer.echo(f"warning: {text}", err=True)
+    typer.echo(f"warning: {printable(text)}", err=True)

@@ -80,11 +80,11 @@ def import_(
             }
         )
         return
-    for problem in imported.problems:
-        warn(str(problem))
-    if imported.left_out and not quiet:
-        warn(f"left out by rule: {', '.join(imported.left_out)}")
     if imported.changed or not quiet:
+        for problem in imported.problems:
+            warn(str(problem))
+        if imported.left_out:
+            warn(f"left out by rule: {', '.join(imported.left_out)}")
         said = "" if imported.changed else "  unchanged"
         typer.echo(
             f"{named(imported.record)}  {imported.constants} constants, "

@@ -50,9 +50,10 @@ def show(
     found = [
         constant for key in keys for constant in _constants(version.detector(key), type_name, run)
     ]
-    if type_name is not None and not found:
+    if not found and (type_name is not None or run is not None):
         at = "" if run is None else f" at run {run}"
-        raise NotFound(f"no {type_name} for {detector} in {version.name}{at}")
+        what = f"{type_name or 'constants'} for {detector or 'any detector'}"
+        raise NotFound(f"no {what} in {version.name}{at}; calstore show {ref} lists all")
     if as_json:
         emit_json(_document(version, found, detector is None))
         return

@@ -154,7 +154,7 @@ def _scan(
         try:
             check_path(path)
         except Invalid as error:
-            found.problems.append(Problem(path, Remark(str(error), "it cannot be kept"), True))
+            found.problems.append(Problem(path, Remark(str(error), "it is not kept")))
             continue
         try:
             info = entry.stat()
@@ -194,6 +194,9 @@ def _scan_folder(
         remark = Remark(f"cannot be listed ({error.strerror})", "its files would be lost")
         found.problems.append(Problem(path, remark, True))
         return
+    if any(item.name == "calstore.json" for item in inner):
+        found.left_out.append(path)  # a store; it would come to hold itself
+        return
     _scan(inner, f"{path}/", leave_out, above | {_identity(info)}, found)
 
 
@@ -226,8 +229,8 @@ def _note_ambiguous(found: Scan) -> None:
 
 
 def constants_first(paths: Sequence[str] | dict[str, int]) -> Iterator[str]:
-    """The paths, with canonical names before others that spell the same range."""
-    return iter(sorted(paths, key=lambda path: (len(path), path)))
+    """The paths, with the names that psana reads, and canonical ones, before others."""
+    return iter(sorted(paths, key=lambda path: (not path.endswith(".data"), len(path), path)))
 
 
 def _identity(info: os.stat_result) -> tuple[int, int]:

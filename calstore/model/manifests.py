@@ -190,7 +190,7 @@ class SetManifest:
 def _body(data: bytes, kind: str, *keys: str) -> Mapping[str, Value]:
     value = decode(data, limit=MAX_BYTES)
     fields = mapping(value, "manifest")
-    if fields.get("format") != FORMAT:
+    if type(fields.get("format")) is not int or fields["format"] != FORMAT:
         raise Invalid(f"not a manifest of format {FORMAT}; was it written by a newer calstore?")
     if fields.get("kind") != kind:
         raise Invalid(f"a manifest of kind {fields.get('kind')!r} where {kind!r} was expected")

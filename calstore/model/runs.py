@@ -17,7 +17,7 @@ END: Final = 2**32 - 1
 Live AMI asks for run 0x7fffffff, so ``0-9999`` does not serve it and ``0-end`` does.
 """
 
-_TEXT = re.compile(r"([0-9]+)-([0-9]+|end)")
+_TEXT = re.compile(r"([0-9]{1,10})-([0-9]{1,10}|end)")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -64,8 +64,8 @@ class RunRange:
 
 
 def _advice(text: str) -> str:
-    if text.isdecimal():
+    if text.isascii() and text.isdecimal():
         return (
             f"{text!r} is no run range; write {text}-{text} for one run, {text}-end for all from it"
         )
-    return f"{text!r} is no run range; write <first>-<last> or <first>-end, as in 5-20"
+    return f"{text[:40]!r} is no run range; write <first>-<last> or <first>-end, as in 5-20"

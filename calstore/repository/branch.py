@@ -8,6 +8,7 @@ from calstore.model.names import RefName
 from calstore.model.records import BRANCH, DELETE, TAG, Parent, Record, Stamp
 from calstore.repository.commit import commit, kind_of
 from calstore.repository.store import Store, head_of, ref_name
+from calstore.repository.version import locate
 from calstore.store import logs, objects
 
 
@@ -46,8 +47,6 @@ def delete_ref(store: Store, name: str, stamp: Stamp) -> Record:
 
 def source_of(store: Store, text: str) -> tuple[Reference, tuple[Parent, ...]]:
     """The set that a ref, a record or a digest names, and the record it was named by."""
-    from calstore.repository.version import locate
-
     reference, entry = locate(store, text)
     return reference, () if entry is None else (entry.parent,)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 
+from calstore._version import __version__
 from calstore.errors import Conflict, Invalid
 from calstore.model.digest import Reference
 from calstore.model.names import RefName
@@ -47,8 +47,8 @@ def commit(
     """
     if base is None:
         _refuse_look_alike(store, name)
-    elif kind_of(store, name) == TAG and operation != DELETE:
-        raise Invalid(f"{name} is a tag, which never moves; fork it: calstore fork {name} NEW")
+    elif operation != DELETE:
+        refuse_tag(store, name)
     parents = (() if base is None else (base.parent,)) + tuple(sources)
     record = Record(
         log=name.log,
@@ -56,7 +56,7 @@ def commit(
         operation=operation,
         what=what,
         stamp=stamp,
-        software=f"calstore {version('calstore')}",
+        software=f"calstore {__version__}",
         parents=parents,
         manifest=manifest,
         kind=kind if base is None else None,
@@ -74,6 +74,12 @@ def commit(
 def kind_of(store: Store, name: RefName) -> str:
     """Whether a ref that has records is a branch or a tag."""
     return logs.read(store.backend, name.log, 1).record.kind or BRANCH
+
+
+def refuse_tag(store: Store, name: RefName) -> None:
+    """Raise `Invalid` for a ref that never moves."""
+    if kind_of(store, name) == TAG:
+        raise Invalid(f"{name} is a tag, which never moves; fork it: calstore fork {name} NEW")
 
 
 def _refuse_look_alike(store: Store, name: RefName) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 from calstore.errors import Conflict, Invalid
 from calstore.formats.calib_tree import LEFT_OUT, Place, Problem, Scan, place_of, scan
@@ -17,8 +18,8 @@ from calstore.model.names import RefName
 from calstore.model.records import Record, Stamp
 from calstore.model.remarks import Remark
 from calstore.model.runs import RunRange
-from calstore.repository.commit import commit
-from calstore.repository.ingest import Ingested, Known, ingest, put_blob
+from calstore.repository.commit import commit, refuse_tag
+from calstore.repository.ingest import Known, ingest, interpret, put_blob
 from calstore.repository.store import Store, ref_name
 from calstore.repository.version import load_detector, load_set
 from calstore.store import logs, objects
@@ -96,12 +97,12 @@ def import_tree(
     """
     ref = ref_name(name)
     found = scan(tree, leave_out)
-    _refuse(found.problems, fatal_only=not strict)
+    _refuse(found.problems, fatal_only=True)
     base = _base(store, ref)
-    constants, loose, problems = _ingest_all(store, tree, found, base, strict, progress)
-    problems = sorted([*found.problems, *problems], key=lambda problem: problem.path)
     if strict:
-        _refuse(problems, fatal_only=False)
+        _refuse([*found.problems, *_problems_inside(tree, found)], fatal_only=False)
+    constants, loose, problems = _ingest_all(store, tree, found, base, progress)
+    problems = sorted([*found.problems, *problems], key=lambda problem: problem.path)
     manifest = _put_manifests(store, constants, loose)
     changed = base.entry is None or base.manifest != manifest
     if changed:
@@ -138,6 +139,8 @@ def _refuse(problems: Iterable[Problem], *, fatal_only: bool) -> None:
 def _base(store: Store, ref: RefName) -> _Base:
     entry = logs.head(store.backend, ref.log)
     base = _Base(entry)
+    if entry is not None:
+        refuse_tag(store, ref)
     if entry is None or entry.record.manifest is None:
         return base
     base.manifest = entry.record.manifest
@@ -157,20 +160,23 @@ def _ingest_all(
     tree: Path,
     found: Scan,
     base: _Base,
-    strict: bool,
     progress: Callable[[int, int], None],
 ) -> tuple[dict[Place, Constant], dict[str, Reference], list[Problem]]:
     places = _places(found.files)
     budget = Budget(max(_IN_HAND, *found.files.values(), 0))
 
-    def one(path: str) -> Ingested | Reference:
+    def one(path: str) -> Reference | tuple[Constant, tuple[Remark, ...]]:
         with budget.of(found.files[path]):
             data = _read(tree / path)
             place = places.get(path)
             if place is None:
                 return put_blob(store.backend, data, base.known)
-            before = None if strict else _unchanged(base, place, data)
-            return before or ingest(store.backend, data, place, base.known)
+            before = base.constants.get(_key(place))
+            if _is_unchanged(before, place, data):
+                return before, ()
+            interpreted = interpret(data, place)
+            constant = ingest(store.backend, data, place, interpreted, base.known)
+            return constant, () if constant == before else interpreted.problems
 
     constants: dict[Place, Constant] = {}
     loose: dict[str, Reference] = {}
@@ -183,8 +189,8 @@ def _ingest_all(
             if isinstance(result, Reference):
                 loose[path] = result
             else:
-                constants[places[path]] = result.constant
-                problems.extend(Problem(path, remark) for remark in result.remarks)
+                constants[places[path]], remarks = result
+                problems.extend(Problem(path, remark) for remark in remarks)
             done += found.files[path]
             progress(done, total)
     finally:
@@ -207,16 +213,30 @@ def _places(paths: Iterable[str]) -> dict[str, Place]:
     return places
 
 
-def _unchanged(base: _Base, place: Place, data: bytes) -> Ingested | None:
-    """What the same file was before, so that it need not be parsed again."""
-    key = ((place.group, place.source), place.type_name, place.runs)
-    constant = base.constants.get(key)
-    if constant is None or (constant.name or f"{place.runs}.data") != place.name:
-        return None
-    file = constant.content if isinstance(constant.content, Reference) else constant.source
-    if file is None or file.size != len(data) or file.digest != xxh128(data):
-        return None
-    return Ingested(constant)
+def _key(place: Place) -> tuple[Detector, str, RunRange]:
+    return (place.group, place.source), place.type_name, place.runs
+
+
+def _is_unchanged(before: Constant | None, place: Place, data: bytes) -> TypeGuard[Constant]:
+    """Whether this is the file that the ref has, so that it need not be parsed again."""
+    if before is None or (before.name or f"{place.runs}.data") != place.name:
+        return False
+    file = before.content if isinstance(before.content, Reference) else before.source
+    return file is not None and file.size == len(data) and file.digest == xxh128(data)
+
+
+def _problems_inside(tree: Path, found: Scan) -> list[Problem]:
+    """What readers would stumble over in all files of constants; nothing is stored."""
+    places = _places(found.files)
+    budget = Budget(max(_IN_HAND, *found.files.values(), 0))
+
+    def one(path: str) -> list[Problem]:
+        with budget.of(found.files[path]):
+            problems = interpret(_read(tree / path), places[path]).problems
+        return [Problem(path, remark) for remark in problems]
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        return [problem for problems in pool.map(one, places) for problem in problems]
 
 
 def _read(path: Path) -> bytes:

@@ -50,36 +50,63 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Ingested:
-    """A constant whose contents were put, and what its readers would stumble over."""
+class Interpreted:
+    """What a file of constants is, before anything is stored.
 
-    constant: Constant
+    Parameters
+    ----------
+    array
+        As psana's Python reader returns it; ``None`` for an opaque file.
+    refused
+        Why a file is opaque that should be an array.
+    remarks
+        What readers would stumble over in an array.
+    """
+
+    array: arrays.Array | None = None
+    refused: str | None = None
     remarks: tuple[Remark, ...] = ()
 
+    @property
+    def problems(self) -> tuple[Remark, ...]:
+        """All that a person should hear of an import."""
+        if self.refused is None:
+            return self.remarks
+        return (Remark(self.refused, "kept as an opaque file"),)
 
-def ingest(backend: Backend, data: bytes, place: Place, known: Known) -> Ingested:
-    """Store a file of constants: as an array if it is one, and so that it can be given back.
 
-    A file that psana's Python reader could not load as an array is kept as a blob, and
-    remarked upon; an opaque one (geometry, HDF5, an unknown type) is a blob without remark.
+def interpret(data: bytes, place: Place) -> Interpreted:
+    """What a file of constants is: an array, or an opaque file.
+
+    Geometry, HDF5 and unknown types are opaque, and nothing is wrong with that.
     """
-    name = None if place.name == f"{place.runs}.data" else place.name
-    if place.name.endswith(".npy"):
-        return _ingest_npy(backend, data, place, name, known)
-    kind = calibration_type(place.type_name)
-    if kind is None or not kind.is_array or data.startswith(HDF5_SIGNATURE):
-        return Ingested(Constant(put_blob(backend, data, known), name))
     try:
+        if place.name.endswith(".npy"):
+            array = npy.read(data)
+            return Interpreted(array, remarks=_npy_remarks(array, place.type_name))
+        kind = calibration_type(place.type_name)
+        if kind is None or not kind.is_array or data.startswith(HDF5_SIGNATURE):
+            return Interpreted()
         reading = psana_text.read(data, group=place.group, type_name=place.type_name)
+        return Interpreted(reading.array, remarks=reading.remarks)
     except Invalid as error:
-        blob = put_blob(backend, data, known)
-        remark = Remark(str(error), "kept as an opaque file")
-        return Ingested(Constant(blob, name), (remark,))
-    reference = arrays.put(backend, reading.array, known.arrays.get)
-    source = put_blob(backend, data, known)
+        return Interpreted(refused=str(error))
+
+
+def ingest(
+    backend: Backend, data: bytes, place: Place, interpreted: Interpreted, known: Known
+) -> Constant:
+    """Store a file of constants: its array if it has one, and so that it can be given back."""
+    name = None if place.name == f"{place.runs}.data" else place.name
+    array = interpreted.array
+    if array is None:
+        return Constant(put_blob(backend, data, known), name)
+    reference = arrays.put(backend, array, known.arrays.get)
+    is_reproduced = place.name.endswith(".npy") and npy.is_canonical(data, array)
+    source = None if is_reproduced else put_blob(backend, data, known)
     constant = Constant(reference, name, source)
     known.add_constant(constant)
-    return Ingested(constant, reading.remarks)
+    return constant
 
 
 def put_array(backend: Backend, array: arrays.Array, type_name: str) -> Constant:
@@ -90,11 +117,8 @@ def put_array(backend: Backend, array: arrays.Array, type_name: str) -> Constant
     Invalid
         When psana's text could not hold it: a NaN, a status over 65535, an empty array.
     """
-    kind = calibration_type(type_name)
-    if kind is not None and kind.dtype == "float32" and array.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
-            array = array.astype(np.float32)
-    return Constant(arrays.put(backend, psana_text_writer.checked(array, type_name)))
+    rounded = _rounded(array, type_name)
+    return Constant(arrays.put(backend, psana_text_writer.checked(rounded, type_name)))
 
 
 def put_blob(backend: Backend, data: bytes, known: Known) -> Reference:
@@ -105,26 +129,24 @@ def put_blob(backend: Backend, data: bytes, known: Known) -> Reference:
     return reference
 
 
-def _ingest_npy(
-    backend: Backend, data: bytes, place: Place, name: str | None, known: Known
-) -> Ingested:
-    try:
-        array = npy.read(data)
-        reference = arrays.put(backend, array, known.arrays.get)
-    except Invalid as error:
-        blob = put_blob(backend, data, known)
-        return Ingested(Constant(blob, name), (Remark(str(error), "kept as an opaque file"),))
-    source = None
-    if not npy.is_canonical(data, array):
-        source = put_blob(backend, data, known)
-    constant = Constant(reference, name, source)
-    known.add_constant(constant)
-    return Ingested(constant, _npy_remarks(reference, place))
+def _rounded(array: arrays.Array, type_name: str) -> arrays.Array:
+    """The array as float32 where psana would make it that."""
+    kind = calibration_type(type_name)
+    if kind is None or kind.dtype != "float32" or array.dtype.kind != "f":
+        return array
+    with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
+        return array.astype(np.float32, copy=False)
 
 
-def _npy_remarks(reference: ArrayReference, place: Place) -> tuple[Remark, ...]:
-    expected = calibration_type(place.type_name)
-    if expected is None or expected.dtype == reference.dtype:
-        return ()
-    what = f"dtype {reference.dtype} for {place.type_name}"
-    return (Remark(what, f"psana takes {expected.dtype}; a psana view is written as that"),)
+def _npy_remarks(array: arrays.Array, type_name: str) -> tuple[Remark, ...]:
+    remarks = []
+    kind = calibration_type(type_name)
+    if kind is not None and kind.is_array:
+        if kind.dtype != array.dtype.name:
+            what = f"dtype {array.dtype.name} for {type_name}"
+            remarks.append(Remark(what, f"psana takes {kind.dtype}; a psana view has that"))
+        try:
+            psana_text_writer.checked(_rounded(array, type_name), type_name)
+        except Invalid as error:
+            remarks.append(Remark(str(error), "a view in the layout psana cannot be made"))
+    return tuple(remarks)

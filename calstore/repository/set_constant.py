@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -14,8 +15,8 @@ from calstore.model.manifests import Constant, Detector, DetectorManifest
 from calstore.model.names import check_component
 from calstore.model.records import Record, Stamp
 from calstore.model.runs import RunRange
-from calstore.repository.commit import commit
-from calstore.repository.ingest import Known, ingest, put_array
+from calstore.repository.commit import commit, refuse_tag
+from calstore.repository.ingest import Known, ingest, interpret, put_array
 from calstore.repository.store import Store, head_of, ref_name
 from calstore.repository.version import Version, load_detector, load_set
 from calstore.store import objects
@@ -71,6 +72,7 @@ def set_constant(
     constant: Constant | None = None
     for _ in range(_ATTEMPTS):
         base = head_of(store, ref)
+        refuse_tag(store, ref)
         assert base.record.manifest is not None
         manifest = load_set(store, base.record.manifest)
         version = Version(store, base.record.name, base.record.manifest, manifest, base.record)
@@ -138,18 +140,23 @@ def _constant(
         data = values
     else:
         return put_array(store.backend, values, type_name)
+    if not data:
+        raise Invalid(f"an empty file for {type_name}: psana would take it for loaded; mend it")
     place = Place(*key, type_name, runs, f"{runs}.data")
-    ingested = ingest(store.backend, data, place, Known())
-    if ingested.remarks:
-        reasons = "; ".join(str(remark) for remark in ingested.remarks)
+    interpreted = interpret(data, place)
+    if interpreted.refused is not None:
+        raise Invalid(f"psana could not load this {type_name}: {interpreted.refused}")
+    if interpreted.remarks:
+        reasons = "; ".join(str(remark) for remark in interpreted.remarks)
         raise Invalid(f"not every reader would load this {type_name}: {reasons}; mend the file")
-    return ingested.constant
+    return ingest(store.backend, data, place, interpreted, Known())
 
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise Invalid(f"{path} has {path.stat().st_size} bytes; at most {MAX_FILE_BYTES}")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_BYTES:
+            raise Invalid(f"{path} is no file of at most {MAX_FILE_BYTES} bytes; name another")
         return path.read_bytes()
     except OSError as error:
         raise Invalid(f"cannot read {path} ({error.strerror}); name another file") from error

@@ -102,8 +102,13 @@ def find_store(start: Path) -> Path:
         When there is none.
     """
     for folder in (start, *start.parents):
-        if (folder / FOLDER / marker.KEY).is_file():
-            return folder / FOLDER
+        try:
+            if (folder / FOLDER / marker.KEY).is_file():
+                return folder / FOLDER
+        except OSError as error:
+            raise Invalid(
+                f"cannot look into {folder / FOLDER} ({error.strerror}); name a store with --store"
+            ) from error
     raise NotFound(
         f"no store: neither --store nor $CALSTORE names one, and there is no {FOLDER} in {start} "
         "or above; make one with: calstore init"
@@ -112,8 +117,8 @@ def find_store(start: Path) -> Path:
 
 def ref_name(text: str) -> RefName:
     """The name of a ref that must not have a record's number."""
-    name, _, number = text.partition("@")
-    if number:
+    name, at, _ = text.partition("@")
+    if at:
         raise Invalid(f"{text} names a record of {name}, which never changes; name the ref: {name}")
     return RefName(name)
 

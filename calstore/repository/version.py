@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -69,6 +70,8 @@ class Version:
 
     def find(self, text: str) -> Detector:
         """Group and source of the one detector that ``text`` means; see `__getitem__`."""
+        if not text:
+            raise Invalid("an empty text names no detector; write its source or a part of it")
         wanted = text.casefold()
         exact = [key for key in self.detectors if text in (key[1], "/".join(key))]
         parts = [key for key in self.detectors if wanted in "/".join(key).casefold()]
@@ -190,7 +193,9 @@ class CalibrationConstant:
 
         reference = self.constant.content
         if not isinstance(reference, ArrayReference):
-            raise Invalid(f"{self} is an opaque file, not an array; ask for its bytes")
+            raise Invalid(
+                f"{self} is an opaque file, not an array; ask for its bytes: .data, or -o FILE.data"
+            )
         with naming_versions(self._store):
             return arrays.get(self._store.backend, reference)
 
@@ -208,7 +213,7 @@ class CalibrationConstant:
         content = self.constant.content
         blob = content if isinstance(content, Reference) else self.constant.source
         if blob is None:
-            raise Invalid(f"{self} has no imported file; ask for its array")
+            raise Invalid(f"{self} has no imported file; ask for its array: .array, or -o FILE.npy")
         with naming_versions(self._store):
             return objects.get(self._store.backend, objects.BLOBS, blob)
 
@@ -256,12 +261,26 @@ def locate(store: Store, text: str) -> tuple[Reference, logs.Entry | None]:
 
 def load_set(store: Store, reference: Reference) -> SetManifest:
     """The verified set manifest; `Corrupt` when it is not what was stored."""
-    return SetManifest.decoded(objects.get(store.backend, objects.MANIFESTS, reference))
+    data = objects.get(store.backend, objects.MANIFESTS, reference)
+    with _naming_file(store, reference):
+        return SetManifest.decoded(data)
 
 
 def load_detector(store: Store, reference: Reference) -> DetectorManifest:
     """The verified detector manifest; `Corrupt` when it is not what was stored."""
-    return DetectorManifest.decoded(objects.get(store.backend, objects.MANIFESTS, reference))
+    data = objects.get(store.backend, objects.MANIFESTS, reference)
+    with _naming_file(store, reference):
+        return DetectorManifest.decoded(data)
+
+
+@contextlib.contextmanager
+def _naming_file(store: Store, reference: Reference) -> Iterator[None]:
+    """Let an `Invalid` from inside say which file it is about."""
+    try:
+        yield
+    except Invalid as error:
+        key = objects.key_of(objects.MANIFESTS, reference.digest)
+        raise Invalid(f"{store.backend.describe(key)}: {error}") from error
 
 
 def _numbered(store: Store, ref: RefName, number: str) -> logs.Entry:

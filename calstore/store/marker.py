@@ -63,7 +63,7 @@ def _parsed(data: bytes, where: str) -> str:
         version, store_id = body["format"], body["id"]
         if not isinstance(version, int) or not isinstance(store_id, str):
             raise TypeError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Corrupt(f"{where} is damaged; restore it from a copy", KEY) from None
     if version != FORMAT:
         raise Invalid(

@@ -141,6 +141,8 @@ def plan(
             lines = []
             for runs, constant in by_range.items():
                 name = file_name(runs, constant, layout)
+                if f"{folder}/{name}" in files:
+                    name = file_name(runs, constant, "psana")  # its own, beside a loose .npy
                 path = f"{folder}/{name}"
                 if path in paths:
                     raise Invalid(f"two things in the version have the path {path}")

@@ -100,7 +100,7 @@ def parse(data: bytes, where: str) -> Receipt:
             str(document["layout"]),
             files,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Conflict(
             f"the receipt {where} cannot be read ({error}); materialize into a new directory"
         ) from None
@@ -118,6 +118,6 @@ def parse_journal(data: bytes) -> dict[str, set[str]]:
         try:
             item = json.loads(line)
             noted.setdefault(item["path"], set()).add(item["xxh128"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return noted

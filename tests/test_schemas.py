@@ -1,0 +1,438 @@
+"""What the command line prints for machines, and what lies on disk, is as ``schemas/`` says.
+
+A schema that accepts everything proves nothing: each is also shown broken documents.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgpack
+import numpy as np
+import pytest
+from commandline import EPIX, OPAL, Outcome, npy_bytes, pedestals_text, run, write_tree
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema.protocols import Validator
+from referencing import Registry, Resource
+
+from calstore.model.names import RefName
+from calstore.model.runs import RunRange
+
+SCHEMAS = Path(__file__).resolve().parents[1] / "schemas"
+NAMES = sorted(path.stem for path in SCHEMAS.glob("*.json"))
+DOCUMENTS = [name for name in NAMES if name != "definitions"]
+
+
+def schema(name: str) -> dict[str, Any]:
+    return json.loads((SCHEMAS / f"{name}.json").read_text())
+
+
+REGISTRY: Registry[Any] = Registry().with_resources(
+    (f"{name}.json", Resource.from_contents(schema(name))) for name in NAMES
+)
+
+
+@cache
+def validator(name: str) -> Validator:
+    return jsonschema.Draft202012Validator(schema(name), registry=REGISTRY)
+
+
+@cache
+def definition(name: str) -> Validator:
+    return jsonschema.Draft202012Validator(
+        {"$ref": f"definitions.json#/$defs/{name}"}, registry=REGISTRY
+    )
+
+
+def as_json(value: Any) -> Any:
+    """A decoded manifest as its schema describes it: byte strings in lower-case hex."""
+    match value:
+        case bytes():
+            return value.hex()
+        case list():
+            return [as_json(item) for item in value]
+        case dict():
+            return {key: as_json(item) for key, item in value.items()}
+        case _:
+            return value
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """Schema → documents that real commands printed, and what they left on disk."""
+    folder = tmp_path_factory.mktemp("documents")
+    calib = write_tree(
+        folder / "calib",
+        {
+            f"{OPAL}/pedestals/1-end.data": pedestals_text(),
+            f"{OPAL}/pedestals/0005-0010.data": pedestals_text(5),
+            f"{OPAL}/pedestals/HISTORY": b"file:1-end.data  copy_of:x\n",
+            f"{OPAL}/pixel_mask/0-end.data": b"nan\n",
+            f"{EPIX}/geometry/0-end.data": b"IP 0 CAMERA 0  0 0 0  0 0 0  0 0 0\n",
+            f"{EPIX}/pedestals/7-foo.data": b"1 2\n",
+            "pedestal_workdir/x": b"x",
+            "notes.txt": b"by hand\n",
+        },
+    )
+    (folder / "new.npy").write_bytes(npy_bytes(np.ones((3, 4), np.float32)))
+
+    def done(*words: object) -> Outcome:
+        outcome = run(*words, folder=folder)
+        assert outcome.code == 0, outcome.err
+        return outcome
+
+    def printed(*words: object) -> Any:
+        return json.loads(done(*words, "--json").out)
+
+    done("init")
+    found: dict[str, list[Any]] = {"import": [printed("import", calib, "xpp/main", "-m", "first")]}
+    found["import"].append(printed("import", calib, "xpp/main"))
+    done("fork", "xpp/main", "xpp/users/wilson/try", "-m", "another\nline")
+    done("set", "xpp/users/wilson/try", "Opal", "pedestals", "7-8", "new.npy")
+    done("tag", "xpp/main@1", "xpp/published")
+    done("fork", "xpp/main", "detectors/epix_1/main")
+    done("delete-ref", "detectors/epix_1/main")
+    found["refs"] = [printed("refs"), printed("refs", "--deleted"), printed("refs", "nothing/*")]
+    refs = [item["name"] for item in found["refs"][1]["refs"]]
+    found["log"] = [printed("log", ref) for ref in refs] + [printed("log", "-n", "1", refs[-1])]
+    found["record"] = [record for log in found["log"] for record in log["records"]]
+    digest = found["record"][0]["manifest"] or found["record"][1]["manifest"]
+    found["show"] = [
+        printed("show", "xpp/main"),
+        printed("show", "xpp/users/wilson/try", "Opal", "pedestals", "--run", "7"),
+        printed("show", f"xxh128:{digest['xxh128']}"),
+    ]
+    found["materialize"] = [
+        printed("materialize", "xpp/main", "view"),
+        printed("materialize", "xpp/users/wilson/try", "view"),
+        printed("materialize", "xpp/main", "view"),
+        printed("materialize", "xpp/main", "arrays", "--layout", "npy"),
+    ]
+    found["view-receipt"] = [
+        json.loads((folder / view / ".calstore-view.json").read_text())
+        for view in ("view", "arrays")
+    ]
+    done("materialize", "xpp/users/wilson/try", "view")
+    found["view-receipt"].append(json.loads((folder / "view/.calstore-view.json").read_text()))
+    found["set-manifest"], found["detector-manifest"] = _manifests(folder / ".calstore")
+    found["verify"] = [printed("verify"), printed("verify", "xpp/main")]
+    found["verify"].append(_verified_with_damage(folder))
+    return found
+
+
+def _manifests(store: Path) -> tuple[list[Any], list[Any]]:
+    values = [
+        as_json(msgpack.unpackb(path.read_bytes()))
+        for path in sorted(store.glob("objects/manifests/*/*"))
+    ]
+    return (
+        [value for value in values if value["kind"] == "set"],
+        [value for value in values if value["kind"] == "detector"],
+    )
+
+
+def _verified_with_damage(folder: Path) -> Any:
+    blob = next((folder / ".calstore").glob("objects/blobs/*/*"))
+    blob.chmod(0o644)
+    blob.write_bytes(blob.read_bytes() + b"!")
+    outcome = run("verify", "--json", folder=folder)
+    assert outcome.code == 6
+    return json.loads(outcome.out)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_schema_is_a_schema(name: str) -> None:
+    document = schema(name)
+
+    jsonschema.Draft202012Validator.check_schema(document)
+
+    assert document["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert document["$id"] == f"{name}.json"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_object_of_a_schema_is_closed(name: str) -> None:
+    for place in _objects(schema(name)):
+        if "properties" in place and place.get("type") == "object":
+            assert place["additionalProperties"] is False
+            assert set(place["required"]) <= set(place["properties"])
+        elif place.get("type") == "object" and "additionalProperties" in place:
+            assert place["additionalProperties"] is not True
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        for item in value.values():
+            yield from _objects(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _objects(item)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_what_commands_print_and_write_is_as_its_schema_says(
+    name: str, documents: dict[str, list[Any]]
+) -> None:
+    assert documents[name]
+
+    for document in documents[name]:
+        validator(name).validate(document)
+
+
+def test_the_documents_show_what_their_schemas_leave_open(documents: dict[str, list[Any]]) -> None:
+    operations = {record["operation"] for record in documents["record"]}
+    kinds = {constant["kind"] for show in documents["show"] for constant in show["constants"]}
+    made = {
+        written["made_from"].split()[0].rstrip("1")
+        for receipt in documents["view-receipt"]
+        for written in receipt["files"].values()
+    }
+
+    assert operations == {"import", "fork", "set", "tag", "delete"}
+    assert kinds == {"array", "blob"}
+    assert made == {"blob", "text", "npy", "history"}
+    assert documents["import"][0]["problems"]
+    assert documents["import"][0]["left_out"]
+    assert documents["verify"][-1]["damages"]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_missing_key_or_one_too_many_is_refused_anywhere(
+    name: str, documents: dict[str, list[Any]]
+) -> None:
+    check = validator(name)
+    document = max(documents[name], key=lambda item: len(json.dumps(item)))
+    named_by_content = _maps_by_content(name)
+    tried = 0
+
+    for path in _paths_of_objects(document):
+        if any(pattern.fullmatch("/".join(map(str, path))) for pattern in named_by_content):
+            continue
+        for broken in _each_broken(document, path):
+            assert not check.is_valid(broken), path
+            tried += 1
+
+    assert tried > 3
+
+
+def _maps_by_content(name: str) -> list[re.Pattern[str]]:
+    # Maps whose keys are data: one more or less is another document, not a broken one.
+    by_name = {
+        "set-manifest": ["detectors", "detectors/[^/]+", "files"],
+        "detector-manifest": ["constants", "constants/[^/]+", "constants/[^/]+/[^/]+"],
+        "view-receipt": ["files"],
+    }
+    return [re.compile(text) for text in by_name.get(name, [])]
+
+
+def _paths_of_objects(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    match value:
+        case dict():
+            yield path
+            for key, item in value.items():
+                yield from _paths_of_objects(item, (*path, key))
+        case list() if value:
+            yield from _paths_of_objects(value[0], (*path, 0))
+
+
+def _each_broken(document: Any, path: tuple[Any, ...]) -> Iterator[Any]:
+    for key in (*_at(document, path), None):
+        broken = copy.deepcopy(document)
+        if key is None:
+            _at(broken, path)["surprise"] = 1
+        else:
+            del _at(broken, path)[key]
+        yield broken
+
+
+def _at(value: Any, path: tuple[Any, ...]) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+def _replace(*path: Any, by: Any) -> Callable[[Any], None]:
+    def change(document: Any) -> None:
+        _at(document, path[:-1])[path[-1]] = by
+
+    return change
+
+
+def _rename(*path: Any, to: str) -> Callable[[Any], None]:
+    def change(document: Any) -> None:
+        place = _at(document, path[:-1])
+        place[to] = place.pop(path[-1])
+
+    return change
+
+
+OPAL_GROUP, OPAL_SOURCE = OPAL.split("/")
+REFERENCE = {"sha256": "0" * 64, "size": 1, "xxh128": "0" * 32}
+BROKEN = [
+    ("record", "a time of no zone", _replace("when", by="2026-11-22T03:12:45.123456")),
+    ("record", "a thirteenth month", _replace("when", by="2026-13-22T03:12:45.123456Z")),
+    ("record", "a record of number 0", _replace("number", by=0)),
+    ("record", "a number that is text", _replace("number", by="1")),
+    ("record", "a short digest", _replace("manifest", "xxh128", by="ab")),
+    ("record", "an upper-case digest", _replace("manifest", "sha256", by="A" * 64)),
+    ("record", "a digest with its algorithm", _replace("manifest", "xxh128", by=f"xxh128:{0:025}")),
+    ("record", "no manifest but not deleted", _replace("manifest", by=None)),
+    ("record", "a parent that is no record", _replace("parents", by=["xpp/main"])),
+    ("record", "a ref out of its place", _replace("ref", by="../main")),
+    ("record", "a ref of one component", _replace("ref", by="xpp")),
+    ("record", "a ref that looks like a record", _replace("ref", by="xpp/00000001")),
+    ("record", "an unknown operation", _replace("operation", by="rebase")),
+    ("record", "an unknown kind", _replace("kind", by="note")),
+    ("record", "a uid that is text", _replace("who", "uid", by="0")),
+    ("refs", "a kind of null", _replace("refs", 0, "kind", by=None)),
+    ("refs", "a broken record inside", _replace("refs", 0, "head", "when", by="today")),
+    ("log", "a record that is a name", _replace("records", 0, by="xpp/main@1")),
+    ("show", "a reversed range", _replace("constants", 0, "runs", by="10-5")),
+    ("show", "a range of one run", _replace("constants", 0, "runs", by="137")),
+    ("show", "a blob with a shape", _replace("constants", 0, "kind", by="blob")),
+    ("show", "an array of objects", _replace("constants", 0, "dtype", by="object")),
+    ("show", "an axis of length -1", _replace("constants", 0, "shape", by=[-1])),
+    ("show", "a source with a slash", _replace("constants", 0, "source", by="a/b")),
+    ("show", "a type that climbs", _replace("constants", 0, "type", by="..")),
+    ("show", "a version without a number", _replace("version", by="xpp/main")),
+    ("import", "a negative count", _replace("files", by=-1)),
+    ("import", "changed is a word", _replace("changed", by="yes")),
+    ("import", "a problem that is text", _replace("problems", by=["7-foo.data"])),
+    ("materialize", "an unknown layout", _replace("layout", by="zip")),
+    ("materialize", "a path that climbs", _replace("written", by=["a/../../b"])),
+    ("materialize", "an absolute path", _replace("removed", by=["/etc/passwd"])),
+    ("materialize", "a digest without its algorithm", _replace("manifest", by="0" * 32)),
+    ("verify", "all well in spite of damage", _replace("ok", by=True)),
+    ("verify", "damage without any", _replace("damages", by=[])),
+    ("verify", "a version that is none", _replace("damages", 0, "versions", by=["main"])),
+    ("view-receipt", "another format", _replace("format", by=2)),
+    ("view-receipt", "a file outside", _rename("files", "notes.txt", to="../notes.txt")),
+    ("view-receipt", "made from nothing", _replace("files", "notes.txt", "made_from", by="")),
+    ("view-receipt", "a store's id cut short", _replace("store", by="ab")),
+    ("view-receipt", "a time that is text", _replace("files", "notes.txt", "mtime_ns", by="0")),
+    ("set-manifest", "another kind", _replace("kind", by="detector")),
+    ("set-manifest", "a format of true", _replace("format", by=True)),
+    ("set-manifest", "an empty group", _replace("detectors", OPAL_GROUP, by={})),
+    ("set-manifest", "a group that climbs", _rename("detectors", OPAL_GROUP, to="..")),
+    ("set-manifest", "a file that climbs", _replace("files", "../x", by=REFERENCE)),
+    ("set-manifest", "an absolute file", _replace("files", "/x", by=REFERENCE)),
+    ("set-manifest", "a file of two slashes", _replace("files", "a//b", by=REFERENCE)),
+    ("set-manifest", "a NUL in a file's name", _replace("files", "a\0b", by=REFERENCE)),
+    ("set-manifest", "a blob of text", _replace("files", "notes.txt", by="0" * 32)),
+    ("detector-manifest", "a reversed range", _rename("constants", "pedestals", "1-end", to="9-1")),
+    ("detector-manifest", "leading zeros", _rename("constants", "pedestals", "1-end", to="01-9")),
+    ("detector-manifest", "run 12000", _rename("constants", "pedestals", "1-end", to="0-12000")),
+    ("detector-manifest", "a type without ranges", _replace("constants", "pedestals", by={})),
+    ("detector-manifest", "a type that is a path", _rename("constants", "pedestals", to="a/b")),
+    (
+        "detector-manifest",
+        "an array and a blob",
+        _replace("constants", "pedestals", "1-end", "blob", by=REFERENCE),
+    ),
+    (
+        "detector-manifest",
+        "a blob with a source",
+        _replace("constants", "pedestals", "1-end", by={"blob": REFERENCE, "source": REFERENCE}),
+    ),
+    (
+        "detector-manifest",
+        "a complex array",
+        _replace("constants", "pedestals", "1-end", "array", "dtype", by="complex64"),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [pytest.param(name, change, id=f"{name}: {what}") for name, what, change in BROKEN],
+)
+def test_a_broken_document_is_refused(
+    name: str, change: Callable[[Any], None], documents: dict[str, list[Any]]
+) -> None:
+    whole = _richest(name, documents)
+    broken = copy.deepcopy(whole)
+    change(broken)
+
+    assert validator(name).is_valid(whole)
+    assert not validator(name).is_valid(broken)
+
+
+def _richest(name: str, documents: dict[str, list[Any]]) -> Any:
+    """The document that has what the mutations change."""
+    if name == "record":
+        return next(item for item in documents[name] if item["number"] == 1 and item["manifest"])
+    if name == "show":
+        return documents[name][1]
+    if name == "detector-manifest":
+        return next(item for item in documents[name] if "1-end" in str(item))
+    if name == "verify":
+        return documents[name][-1]
+    return max(documents[name], key=lambda item: len(json.dumps(item)))
+
+
+RUNS = st.one_of(st.integers(0, 120), st.integers(0, 9999))
+
+
+@given(RUNS, RUNS)
+def test_the_schema_knows_a_reversed_range_as_the_model_does(first: int, last: int) -> None:
+    is_range = first <= last
+
+    assert definition("run_range").is_valid(f"{first}-{last}") == is_range
+    assert not is_range or str(RunRange.parse(f"{first}-{last}")) == f"{first}-{last}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", "5-", "-5", "5--1", "05-10", "5-010", "0-10000", "10000-end", "5-END", "5-9\n"],
+)
+def test_the_schema_refuses_what_no_manifest_calls_a_range(text: str) -> None:
+    assert not definition("run_range").is_valid(text)
+
+
+REF_PARTS = st.sampled_from(
+    [
+        "xpp",
+        "main",
+        "users",
+        "detectors",
+        "wilson",
+        "a.lock",
+        "00000001",
+        "",
+        "..",
+        "a b",
+        "A:b+c-d",
+    ]
+)
+
+
+@given(st.lists(REF_PARTS, min_size=1, max_size=5).map("/".join))
+def test_the_schema_knows_a_ref_as_the_model_does(name: str) -> None:
+    try:
+        RefName(name)
+        is_name = True
+    except ValueError:
+        is_name = False
+
+    assert definition("ref").is_valid(name) == is_name
+    assert definition("record_name").is_valid(f"{name}@7") == is_name
+
+
+def test_sizes_of_arrays_follow_from_their_shapes(documents: dict[str, list[Any]]) -> None:
+    # A schema cannot multiply; so this is said here.
+    arrays = [c for show in documents["show"] for c in show["constants"] if c["kind"] == "array"]
+
+    for item in arrays:
+        pixels = 1
+        for length in item["shape"]:
+            pixels *= length
+        assert item["size"] == pixels * int(re.sub("[a-z]", "", item["dtype"])) // 8
