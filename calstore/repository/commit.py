@@ -73,7 +73,7 @@ def commit(
 
 def kind_of(store: Store, name: RefName) -> str:
     """Whether a ref that has records is a branch or a tag."""
-    return logs.read(store.backend, name.log, 1).record.kind or BRANCH
+    return logs.first(store.backend, name.log).kind or BRANCH
 
 
 def refuse_tag(store: Store, name: RefName) -> None:

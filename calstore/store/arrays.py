@@ -195,16 +195,28 @@ def _is_stored(backend: Backend, folder: str, reference: ArrayReference, documen
         try:
             _check_shard(backend, chunk, reference, backend.size(chunk))
         except NotFound:
-            raise Corrupt(f"{backend.describe(chunk)} is gone; restore it", chunk) from None
+            return False  # lost; storing it again mends it
     return True
 
 
 def _check_shard(backend: Backend, key: str, reference: ArrayReference, size: int) -> None:
-    """Raise `Corrupt` unless a stored shard's index fits its size; reads no values."""
-    if reference.shape:
+    """Raise `Corrupt` unless a stored shard's index fits its size; reads no values.
+
+    An array without axes has no index, and is small enough to be looked at whole.
+    """
+    if not reference.shape:
+        _check_panel(backend, key, reference)
+    else:
         count = panels_of(reference.dtype, reference.shape).count
         footer = backend.get(key, -shards.footer_size(count))
         shards.check_index(footer, size, count, backend.describe(key), key)
+
+
+def _check_panel(backend: Backend, key: str, reference: ArrayReference) -> None:
+    out = memoryview(bytearray(reference.content.size))
+    wrong = shards.decode_panel(memoryview(backend.get(key)), reference.dtype, out)
+    if wrong is not None:
+        raise Corrupt(f"{backend.describe(key)} is damaged ({wrong}); restore it", key)
 
 
 def _stored_panels(backend: Backend, reference: ArrayReference) -> list[Digest]:

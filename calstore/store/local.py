@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from calstore.errors import Conflict, Corrupt, Invalid, NotFound
+from calstore.errors import CalstoreError, Conflict, Corrupt, Invalid, NotFound
 from calstore.model.digest import Buffer
 from calstore.store.backend import Existing
 
@@ -33,16 +33,18 @@ class LocalBackend:
         self._root = root
         self._unsynced: set[Path] = set()
         self._lock = threading.Lock()
+        self._syncing = threading.Lock()
 
     def get(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """The bytes from ``start`` up to ``stop``; see `Backend.get`."""
         with self._mapped_errors(key), (self._root / key).open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             begin, end, _ = slice(start, stop).indices(size)
+            wanted = max(end - begin, 0)
             file.seek(begin)
-            data = file.read(end - begin)
-            while len(data) < end - begin:  # one read returns at most 2 GiB
-                more = file.read(end - begin - len(data))
+            data = file.read(wanted)
+            while len(data) < wanted:  # one read returns at most 2 GiB
+                more = file.read(wanted - len(data))
                 if not more:
                     break
                 data += more
@@ -61,7 +63,6 @@ class LocalBackend:
             if existing is None:
                 self._make_folders(path.parent)
                 existing = self._link_new(path, parts)
-            # Also where it existed: its first writer may have died before this.
             self._remember(path.parent)
             return existing
 
@@ -90,15 +91,17 @@ class LocalBackend:
 
     def sync(self) -> None:
         """Fsync every directory that got a name since the last time."""
-        with self._lock:
-            folders, self._unsynced = self._unsynced, set()
-        with self._mapped_errors("", writing=True):
-            if len(folders) < _SYNC_THREADS:
-                for folder in folders:
-                    _fsync_folder(folder)
-            else:
-                with ThreadPoolExecutor(_SYNC_THREADS) as pool:
-                    list(pool.map(_fsync_folder, folders))
+        # One at a time: a second thread's names may be among those that the first one took.
+        with self._syncing:
+            with self._lock:
+                folders, self._unsynced = self._unsynced, set()
+            try:
+                with self._mapped_errors("", writing=True):
+                    _fsync_folders(folders)
+            except CalstoreError:
+                with self._lock:
+                    self._unsynced |= folders
+                raise
 
     def describe(self, key: str) -> str:
         """Where a person finds the file."""
@@ -133,11 +136,17 @@ class LocalBackend:
             folder.mkdir()
             # The store's own folder says who may write; mkdir gives it less the umask.
             folder.chmod(stat.S_IMODE(self._root.stat().st_mode))
-        self._remember(folder.parent)
 
     def _remember(self, folder: Path) -> None:
+        """Let the next sync cover a folder and those above it, whoever made them.
+
+        Also where a file or folder existed: its first writer may have died before his sync.
+        """
         with self._lock:
-            self._unsynced.add(folder)
+            while folder not in self._unsynced and folder != self._root:
+                self._unsynced.add(folder)
+                folder = folder.parent
+            self._unsynced.add(self._root)
 
     @staticmethod
     def _size_at(path: Path) -> Existing | None:
@@ -177,6 +186,15 @@ def _write_all(descriptor: int, data: Buffer) -> None:
     view = memoryview(data).cast("B")
     while view.nbytes:
         view = view[os.write(descriptor, view) :]
+
+
+def _fsync_folders(folders: set[Path]) -> None:
+    if len(folders) < _SYNC_THREADS:
+        for folder in folders:
+            _fsync_folder(folder)
+        return
+    with ThreadPoolExecutor(_SYNC_THREADS) as pool:
+        list(pool.map(_fsync_folder, folders))
 
 
 def _fsync_folder(folder: Path) -> None:

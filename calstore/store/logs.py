@@ -93,8 +93,7 @@ def history(backend: Backend, log: str) -> Iterator[Entry]:
         try:
             before = read(backend, log, number)
         except NotFound:
-            key = _key(log, number)
-            raise Corrupt(f"{backend.describe(key)} is gone; restore it from a copy", key) from None
+            raise gone(backend, log, number) from None
         if before.parent not in entry.record.parents:
             key = _key(log, number)
             raise Corrupt(
@@ -103,6 +102,26 @@ def history(backend: Backend, log: str) -> Iterator[Entry]:
                 key,
             )
         entry = before
+
+
+def first(backend: Backend, log: str) -> Record:
+    """Record 1 of a log that has others.
+
+    Raises
+    ------
+    Corrupt
+        When it is gone or damaged.
+    """
+    try:
+        return read(backend, log, 1).record
+    except NotFound:
+        raise gone(backend, log, 1) from None
+
+
+def gone(backend: Backend, log: str, number: int) -> Corrupt:
+    """The error for a record that must have been there."""
+    key = _key(log, number)
+    return Corrupt(f"{backend.describe(key)} is gone; restore it from a copy", key)
 
 
 def names(backend: Backend, family: str) -> list[str]:

@@ -51,8 +51,8 @@ def read(backend: Backend) -> str:
     return _parsed(data, backend.describe(KEY))
 
 
-def _rendered(store_id: str) -> bytes:
-    body: dict[str, Value] = {"format": FORMAT, "id": store_id}
+def _rendered(store_id: str, version: int = FORMAT) -> bytes:
+    body: dict[str, Value] = {"format": version, "id": store_id}
     document = {"calstore": body, "checksum": str(xxh128(encode(body)))}
     return (json.dumps(document, sort_keys=True, indent=2) + "\n").encode()
 
@@ -65,10 +65,10 @@ def _parsed(data: bytes, where: str) -> str:
             raise TypeError
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Corrupt(f"{where} is damaged; restore it from a copy", KEY) from None
+    if data != _rendered(store_id, version):
+        raise Corrupt(f"{where} is damaged: its checksum is wrong; restore it from a copy", KEY)
     if version != FORMAT:
         raise Invalid(
             f"{where} says format {version}; this calstore reads format {FORMAT}: use a newer one"
         )
-    if data != _rendered(store_id):
-        raise Corrupt(f"{where} is damaged: its checksum is wrong; restore it from a copy", KEY)
     return store_id

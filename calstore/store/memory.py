@@ -32,8 +32,10 @@ class MemoryBackend:
         """Store the parts unless the key exists; see `Backend.create`."""
         copy = b"".join(parts)
         with self._lock:
-            found = self._files.setdefault(key, copy)
-        return None if found is copy else Existing(len(found))
+            if key in self._files:
+                return Existing(len(self._files[key]))
+            self._files[key] = copy
+        return None
 
     def list(self, prefix: str, *, deep: bool = True) -> Iterator[str]:
         """The keys below a prefix, ascending; see `Backend.list`."""

@@ -108,7 +108,8 @@ def parse(data: bytes, where: str) -> Receipt:
 
 def journal_line(path: str, digest: Digest) -> bytes:
     """The line that is noted before a file is put in place, in case the rest never happens."""
-    return (json.dumps({"path": path, "xxh128": digest.hex}) + "\n").encode()
+    # The first line end closes a line that was torn.
+    return ("\n" + json.dumps({"path": path, "xxh128": digest.hex}) + "\n").encode()
 
 
 def parse_journal(data: bytes) -> dict[str, set[str]]:

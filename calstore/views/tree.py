@@ -70,13 +70,14 @@ class Tree:
                 os.close(file)
 
     def append(self, path: str, data: bytes) -> None:
-        """Add bytes to the end of a file, which is made if it is not there."""
+        """Add bytes to the end of a file, durably; it is made if it is not there."""
         folder, name = _split(path)
         with self._mapped_errors(path), self._folder(folder, make=True) as descriptor:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
             file = os.open(name, flags, 0o666, dir_fd=descriptor)
             try:
                 os.write(file, data)
+                os.fsync(file)
             finally:
                 os.close(file)
 

@@ -93,11 +93,11 @@ def _build(
 ) -> Change:
     beside = dest.parent / f".{dest.name}{TEMPORARY}{secrets.token_hex(6)}"
     try:
-        dest.parent.mkdir(parents=True, exist_ok=True)
-        beside.mkdir()
-    except OSError as error:
-        raise Invalid(f"cannot make {dest} ({error.strerror}); choose another place") from error
-    try:
+        try:
+            dest.parent.mkdir(parents=True, exist_ok=True)
+            beside.mkdir()
+        except OSError as error:
+            raise Invalid(f"cannot make {dest} ({error.strerror}); choose another") from error
         with Tree(beside) as tree:
             files = _write_all(tree, planned, render, progress, journal=False)
             tree.write(NAME, replace(receipt, files=files).rendered())
@@ -128,14 +128,16 @@ def _update(
             for path, written in before.files.items()
             if is_file(found := tree.stat(path)) and found and written.untouched(found)
         }
-        _refuse_changed(tree, dest, before, current, planned, render)
+        noted = parse_journal(tree.read(JOURNAL) or b"")
+        _refuse_changed(tree, dest, before, current, planned, render, noted)
         keep = {
             path: written
             for path, written in current.items()
             if path in planned and planned[path].key == written.key
         }
         to_write = {path: content for path, content in planned.items() if path not in keep}
-        obsolete = [path for path in before.files if path not in planned]
+        left_over = {path for path, digests in noted.items() if _holds(tree, path, digests)}
+        obsolete = sorted({*before.files, *left_over} - planned.keys())
         files = {**keep, **_write_all(tree, to_write, render, progress, journal=True)}
         tree.sync(set(to_write))
         for path in obsolete:
@@ -160,9 +162,9 @@ def _refuse_changed(
     current: Mapping[str, Written],
     planned: Mapping[str, Content],
     render: Render,
+    noted: Mapping[str, set[str]],
 ) -> None:
     """Raise `Conflict` if a file that the update would touch holds somebody's work."""
-    noted = parse_journal(tree.read(JOURNAL) or b"")
     changed = []
     for path in sorted({*before.files, *planned}):
         if path in current or (found := tree.stat(path)) is None:
@@ -184,6 +186,12 @@ def _refuse_changed(
             f"{dest}: {len(changed)} file(s) are not as calstore left them: {shown}; "
             "move them away, then run again"
         )
+
+
+def _holds(tree: Tree, path: str, digests: set[str]) -> bool:
+    """Whether an interrupted update left this file: it holds what that was about to put."""
+    data = tree.read(path) if is_file(tree.stat(path)) else None
+    return data is not None and xxh128(data).hex in digests
 
 
 def _write_all(
