@@ -124,7 +124,9 @@ def test_psana_reads_every_bit_of_a_constant_that_calstore_wrote(tmp_path, type_
     assert answer["bytes"] == array.tobytes().hex()
 
 
-@pytest.mark.skipif(not REAL_TREE.is_dir(), reason="the real calibration files are not beside this checkout")
+@pytest.mark.skipif(
+    not REAL_TREE.is_dir(), reason="the real calibration files are not beside this checkout"
+)
 def test_psana_finds_the_real_constants_in_both_versions_of_the_real_tree(tmp_path):
     epix = ("Epix100a::CalibV1", "XppGon.0:Epix100a.1")
     store = calstore.init("memory:", "0" * 32)
