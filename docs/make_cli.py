@@ -1,15 +1,12 @@
 """Writes docs/cli.md from the commands' own help; ``--check`` fails if that would change it."""
 
 import sys
-import warnings
 from pathlib import Path
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)
-    import click
-    from typer.main import get_command
+import click
+from typer.main import get_command
 
-    from calstore.cli.app import app
+from calstore.cli.app import app
 
 HEAD = "# Commands\n\nMade from `calstore COMMAND --help` by `docs/make_cli.py`.\n"
 

@@ -6,7 +6,6 @@ import io
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -16,12 +15,8 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from calstore.cli import app
 from calstore.formats import psana_text_writer
-
-with warnings.catch_warnings():
-    # typer 0.24 touches names that click 8.5 deprecates
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from calstore.cli import app
 
 OPAL = "Camera::CalibV1/XppEndstation.0:Opal1000.1"
 EPIX = "Epix100a::CalibV1/XppGon.0:Epix100a.1"

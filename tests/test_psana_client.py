@@ -85,7 +85,7 @@ def test_psana_gets_from_a_view_what_the_version_says_before_and_after_set(tmp_p
         for name in ("sxr/main", "sxr/users/ada/try"):
             view = tmp_path / f"{number}" / name.replace("/", "_") / "calib"
             calstore.materialize(store, store[name], view)
-            for run in (*range(0, 50), 9999, 10_000):
+            for run in (*range(50), 9999, 10_000):
                 constants = store[name][CAMERA[1]].at(run)
                 array = constants["pedestals"].array if "pedestals" in constants else None
                 shaped = np.zeros((4, 5), np.float32) if array is None else array
