@@ -56,9 +56,7 @@ class Tree:
             file = os.open(temporary, flags, 0o666, dir_fd=descriptor)
             try:
                 for part in parts:
-                    view = memoryview(part).cast("B")
-                    while view.nbytes:
-                        view = view[os.write(file, view) :]
+                    _write_all(file, part)
                 os.fsync(file)
                 os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
                 return os.fstat(file)
@@ -76,7 +74,7 @@ class Tree:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
             file = os.open(name, flags, 0o666, dir_fd=descriptor)
             try:
-                os.write(file, data)
+                _write_all(file, data)
                 os.fsync(file)
             finally:
                 os.close(file)
@@ -164,6 +162,12 @@ class Tree:
 def is_file(found: os.stat_result | None) -> bool:
     """Whether a regular file was found."""
     return found is not None and stat.S_ISREG(found.st_mode)
+
+
+def _write_all(descriptor: int, data: Buffer) -> None:
+    view = memoryview(data).cast("B")
+    while view.nbytes:  # a write may be short
+        view = view[os.write(descriptor, view) :]
 
 
 def _split(path: str) -> tuple[str, str]:
