@@ -42,9 +42,10 @@ class Figure:
 
     def __str__(self) -> str:
         verdict = "" if self.limit is None else "OVER" if self.is_over else "OK"
-        limit = "" if self.limit is None else f"≤ {self.limit:g}"
+        limit = "" if self.limit is None else f"≤ {self.limit:.4g}"
         value = f"{self.value:.3g}" if self.value < 100 else f"{self.value:.0f}"
-        return f"  {self.name:<42} {value:>6} {self.unit:<7} {limit:>7} {verdict:<5} {self.note}"
+        line = f"  {self.name:<42} {value:>6} {self.unit:<7} {limit:>8} {verdict:<5} {self.note}"
+        return line.rstrip()
 
 
 def ratio(
@@ -200,7 +201,8 @@ def main() -> None:
     }
     for title, figures in sections.items():
         print(f"\n{title}" if figures else f"\n{title}: left out; see --dvc")
-        print("\n".join(map(str, figures)))
+        for figure in figures:
+            print(figure)
     figures = [figure for found in sections.values() for figure in found]
     if options.json:
         text = json.dumps(document(bench, about, seconds, figures), indent=2)

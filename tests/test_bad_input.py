@@ -725,7 +725,9 @@ def test_an_unreadable_file_is_refused_by_name(shared_folder: Path) -> None:
 
     outcome = as_other_user("import", "calib", "xpp/new", folder=shared_folder)
 
-    check_refusal(outcome, Invalid, "notes.txt")
+    assert outcome.code == 5
+    assert "nothing was imported" in outcome.err
+    assert "notes.txt: cannot be read (Permission denied)" in outcome.err
     assert not (shared_folder / ".calstore/refs/xpp/new").exists()
 
 

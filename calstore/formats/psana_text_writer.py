@@ -73,7 +73,7 @@ def checked(array: np.ndarray, type_name: str) -> np.ndarray:
         _check_range(array, 1 if type_name == "pixel_mask" else np.iinfo(dtype).max, type_name)
     with np.errstate(over="ignore", invalid="ignore"):
         values = np.ascontiguousarray(array, dtype.newbyteorder("="))
-        is_exact = values is array or np.array_equal(values.astype(array.dtype), array)
+        is_exact = values.dtype == array.dtype or np.array_equal(values.astype(array.dtype), array)
     if not is_exact:
         raise Invalid(f"{array.dtype} values that {dtype}, the dtype of {type_name}, cannot hold")
     return values

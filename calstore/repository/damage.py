@@ -82,7 +82,7 @@ def naming_versions(store: Store) -> Iterator[None]:
 def hurt(names: list[str]) -> str:
     """The end of a message: which versions suffer."""
     if not names:
-        return "; no version needs it"
+        return "; no version that can be read needs it"
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     return f"; it hurts {shown}"
 

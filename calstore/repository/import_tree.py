@@ -27,7 +27,7 @@ from calstore.store.budget import Budget
 
 _ATTEMPTS = 3
 _WORKERS = 4  # two compute while two wait for the disk
-_IN_HAND = 128 * 2**20  # bytes of files that they hold together, unless one file has more
+_IN_HAND = 144 * 2**20  # bytes of files that they hold together, unless one file has more
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,7 @@ def import_tree(
     if strict:
         _refuse([*found.problems, *_problems_inside(tree, found)], fatal_only=False)
     constants, loose, problems = _ingest_all(store, tree, found, base, progress)
+    _refuse(problems, fatal_only=True)
     problems = sorted([*found.problems, *problems], key=lambda problem: problem.path)
     manifest = _put_manifests(store, constants, loose)
     changed = base.entry is None or base.manifest != manifest
@@ -165,9 +166,11 @@ def _ingest_all(
     places = _places(found.files)
     budget = Budget(max(_IN_HAND, *found.files.values(), 0))
 
-    def one(path: str) -> Reference | tuple[Constant, tuple[Remark, ...]]:
+    def one(path: str) -> Reference | Problem | tuple[Constant, tuple[Remark, ...]]:
         with budget.of(found.files[path]):
-            data = _read(tree / path)
+            data = _read(tree, path)
+            if isinstance(data, Problem):
+                return data
             place = places.get(path)
             if place is None:
                 return put_blob(store.backend, data, base.known)
@@ -186,7 +189,9 @@ def _ingest_all(
     pool = ThreadPoolExecutor(_WORKERS)
     try:
         for path, result in zip(found.files, pool.map(one, found.files), strict=True):
-            if isinstance(result, Reference):
+            if isinstance(result, Problem):
+                problems.append(result)
+            elif isinstance(result, Reference):
                 loose[path] = result
             else:
                 constants[places[path]], remarks = result
@@ -232,29 +237,33 @@ def _problems_inside(tree: Path, found: Scan) -> list[Problem]:
 
     def one(path: str) -> list[Problem]:
         with budget.of(found.files[path]):
-            problems = interpret(_read(tree / path), places[path]).problems
-        return [Problem(path, remark) for remark in problems]
+            data = _read(tree, path)
+            if isinstance(data, Problem):
+                return [data]
+            return [Problem(path, remark) for remark in interpret(data, places[path]).problems]
 
     with ThreadPoolExecutor(_WORKERS) as pool:
         return [problem for problems in pool.map(one, places) for problem in problems]
 
 
-def _read(path: Path) -> bytes:
+def _read(tree: Path, path: str) -> bytes | Problem:
     """The bytes of a file that nobody changed while it was read."""
     for _ in range(_ATTEMPTS):
         try:
-            with path.open("rb", buffering=0) as file:
+            with (tree / path).open("rb", buffering=0) as file:
                 before = os.fstat(file.fileno())
                 data = file.readall()
                 after = os.fstat(file.fileno())
+        except FileNotFoundError:
+            raise Conflict(f"{tree / path} went away meanwhile; import again") from None
         except OSError as error:
             remark = Remark(f"cannot be read ({error.strerror})", "it would be lost")
-            raise Invalid(str(Problem(str(path), remark))) from error
+            return Problem(path, remark, fatal=True)
         if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and (
             len(data) == after.st_size
         ):
             return data
-    raise Conflict(f"{path} is being written; import again when it is done")
+    raise Conflict(f"{tree / path} is being written; import again when it is done")
 
 
 def _put_manifests(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,7 +14,7 @@ from calstore.errors import Invalid
 from calstore.formats import npy, psana_text, psana_text_writer
 from calstore.formats.calib_tree import Place
 from calstore.model.arrays import ArrayReference
-from calstore.model.conventions import calibration_type
+from calstore.model.conventions import calibration_type, fixed_shape
 from calstore.model.digest import Digest, Reference, reference_to, xxh128
 from calstore.model.manifests import Constant, DetectorManifest
 from calstore.model.remarks import Remark
@@ -28,6 +30,32 @@ class Known:
 
     blobs: dict[Digest, Reference] = field(default_factory=dict)
     arrays: dict[Digest, ArrayReference] = field(default_factory=dict)
+    _in_hand: set[Digest] = field(default_factory=set)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def put_array(self, backend: Backend, array: arrays.Array) -> ArrayReference:
+        """Store an array, unless another thread is storing the same one: then wait for that.
+
+        Copies lie side by side in real trees, so they come up together.
+        """
+        asked: list[Digest] = []
+
+        def known(digest: Digest) -> ArrayReference | None:
+            with self._changed:
+                self._changed.wait_for(lambda: digest not in self._in_hand)
+                if digest not in self.arrays:
+                    asked.append(digest)
+                    self._in_hand.add(digest)
+                return self.arrays.get(digest)
+
+        try:
+            reference = arrays.put(backend, array, known)
+            self.arrays[reference.digest] = reference
+        finally:
+            with self._changed:
+                self._in_hand.difference_update(asked)
+                self._changed.notify_all()
+        return reference
 
     def add_detector(self, manifest: DetectorManifest) -> None:
         """Know what a detector's constants refer to."""
@@ -101,23 +129,25 @@ def ingest(
     array = interpreted.array
     if array is None:
         return Constant(put_blob(backend, data, known), name)
-    reference = arrays.put(backend, array, known.arrays.get)
+    reference = known.put_array(backend, array)
     is_reproduced = place.name.endswith(".npy") and npy.is_canonical(data, array)
     source = None if is_reproduced else put_blob(backend, data, known)
-    constant = Constant(reference, name, source)
-    known.add_constant(constant)
-    return constant
+    return Constant(reference, name, source)
 
 
-def put_array(backend: Backend, array: arrays.Array, type_name: str) -> Constant:
-    """Store an array as the dtype that psana gives to its type; float64 is rounded to it.
+def put_array(backend: Backend, array: arrays.Array, group: str, type_name: str) -> Constant:
+    """Store an array as psana would have it: in its type's dtype, in its group's shape.
+
+    float64 is rounded to float32. Leading axes may be cut otherwise: (4, 8, 185, 388) becomes
+    (32, 185, 388).
 
     Raises
     ------
     Invalid
-        When psana's text could not hold it: a NaN, a status over 65535, an empty array.
+        When psana's text could not hold it (a NaN, a status over 65535, an empty array), or
+        when psana would drop or scramble it for its shape.
     """
-    rounded = _rounded(array, type_name)
+    rounded = _rounded(_shaped(array, group, type_name), type_name)
     return Constant(arrays.put(backend, psana_text_writer.checked(rounded, type_name)))
 
 
@@ -127,6 +157,23 @@ def put_blob(backend: Backend, data: bytes, known: Known) -> Reference:
     objects.put(backend, objects.BLOBS, data, reference)
     known.blobs[reference.digest] = reference
     return reference
+
+
+def _shaped(array: arrays.Array, group: str, type_name: str) -> arrays.Array:
+    shape = fixed_shape(group, type_name)
+    if shape is None or array.shape == shape:
+        return array
+    if array.size != math.prod(shape):
+        raise Invalid(
+            f"{type_name} of shape {array.shape}, where {group} has {shape}: psana would use its "
+            "default in silence"
+        )
+    if array.shape[-1] != shape[-1]:
+        raise Invalid(
+            f"{type_name} of shape {array.shape}, where {group} has {shape}: psana would take the "
+            "values in another order; bring them into this shape"
+        )
+    return array.reshape(shape)
 
 
 def _rounded(array: arrays.Array, type_name: str) -> arrays.Array:

@@ -62,7 +62,7 @@ def put(
     digest = digest_of(dtype, shape, panels)
     reference = known(digest)
     if reference is None:
-        sums = shards.in_threads(sha256, values)
+        sums = shards.for_each(sha256, values, array.nbytes)
         content = Reference(digest, sha256_of(dtype, shape, sums), array.nbytes)
         reference = ArrayReference(content, dtype, shape)
     _store(backend, reference, values, panels)
@@ -90,7 +90,8 @@ def get(backend: Backend, reference: ArrayReference) -> Array:
             wrong = "its hash is wrong"
         return wrong
 
-    for number, wrong in enumerate(shards.in_threads(decode, range(len(into)))):
+    wrongs = shards.for_each(decode, range(len(into)), array.nbytes)
+    for number, wrong in enumerate(wrongs):
         if wrong is not None:
             where = backend.describe(key)
             raise Corrupt(f"{where}: panel {number} is damaged ({wrong}); restore it", key)
@@ -101,7 +102,7 @@ def get(backend: Backend, reference: ArrayReference) -> Array:
 def check_sha256(array: Array, reference: ArrayReference, where: str) -> None:
     """Raise `Corrupt` unless the SHA-256 of a verified array is right too."""
     panels = list(split(_bytes_of(array), reference.dtype, reference.shape))
-    sums = shards.in_threads(sha256, panels)
+    sums = shards.for_each(sha256, panels, array.nbytes)
     if sha256_of(reference.dtype, reference.shape, sums) != reference.content.sha256:
         raise Corrupt(f"{where} has the right xxh128 but another sha256; was it forged?")
 
@@ -293,4 +294,4 @@ def _zarr_json(reference: ArrayReference, panels: Sequence[Digest]) -> bytes:
         "storage_transformers": [],
         "zarr_format": 3,
     }
-    return (json.dumps(document, sort_keys=True, indent=2) + "\n").encode()
+    return (json.dumps(document, sort_keys=True, separators=(",", ":")) + "\n").encode()

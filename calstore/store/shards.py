@@ -25,6 +25,7 @@ _CRC: Final = 4
 _ABSENT: Final = 2**64 - 1
 _BLOSC_LEVEL: Final = 5
 _ZSTD_LEVEL: Final = 1
+_LARGE: Final = 96 * 2**20
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -37,7 +38,8 @@ def footer_size(count: int) -> int:
 
 def encode(panels: Sequence[memoryview], dtype: str) -> list[bytes]:
     """The shard of some panels, in parts."""
-    parts = in_threads(lambda panel: encode_panel(panel, dtype), panels)
+    size = sum(panel.nbytes for panel in panels)
+    parts = for_each(lambda panel: encode_panel(panel, dtype), panels, size)
     lengths = np.array([len(part) for part in parts], dtype="<u8")
     offsets = np.cumsum(lengths, dtype="<u8") - lengths
     index = np.stack([offsets, lengths], axis=1).astype("<u8").tobytes()
@@ -116,9 +118,13 @@ def codecs_json(dtype: str) -> list[dict[str, Any]]:
     return [to_bytes, {"name": "zstd", "configuration": configuration}, {"name": "crc32c"}]
 
 
-def in_threads(work: Callable[[_Item], _Result], panels: Sequence[_Item]) -> list[_Result]:
-    """The results of some work on each panel; hashes and codecs let go of the interpreter."""
-    if len(panels) < 2:
+def for_each(work: Callable[[_Item], _Result], panels: Sequence[_Item], size: int) -> list[_Result]:
+    """The results of some work on each panel of an array of ``size`` bytes, in order.
+
+    A large array gets threads of its own: hashes and codecs let go of the interpreter. Of
+    others, callers have several in hand; threads inside threads would only hold more memory.
+    """
+    if size < _LARGE or len(panels) < 2:
         return [work(panel) for panel in panels]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(work, panels))
