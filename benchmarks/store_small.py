@@ -33,6 +33,7 @@ FORKS = 40
 ASKED_RUNS = 2000
 ARRAYS = 200
 ARRAY_ROUNDS = 3
+IMPORT_THREADS = 4
 GROUP = "Epix100a::CalibV1"
 
 
@@ -150,7 +151,7 @@ def put_arrays(folder: Path, new: list[np.ndarray]) -> None:
 def put_arrays_in_threads(folder: Path, new: list[np.ndarray]) -> None:
     """As an import does."""
     backend = calstore.init(folder, "0" * 32).backend
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(IMPORT_THREADS) as pool:
         list(pool.map(partial(arrays.put, backend), new))
     backend.sync()
 

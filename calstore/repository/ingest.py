@@ -19,6 +19,7 @@ from calstore.model.digest import Digest, Reference, reference_to, xxh128
 from calstore.model.manifests import Constant, DetectorManifest
 from calstore.model.remarks import Remark
 from calstore.store import arrays, objects
+from calstore.store.arrays import Array
 from calstore.store.backend import Backend
 
 HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
@@ -33,7 +34,7 @@ class Known:
     _in_hand: set[Digest] = field(default_factory=set)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def put_array(self, backend: Backend, array: arrays.Array) -> ArrayReference:
+    def put_array(self, backend: Backend, array: Array) -> ArrayReference:
         """Store an array, unless another thread is storing the same one: then wait for that.
 
         Copies lie side by side in real trees, so they come up together.
@@ -91,7 +92,7 @@ class Interpreted:
         What readers would stumble over in an array.
     """
 
-    array: arrays.Array | None = None
+    array: Array | None = None
     refused: str | None = None
     remarks: tuple[Remark, ...] = ()
 
@@ -135,7 +136,7 @@ def ingest(
     return Constant(reference, name, source)
 
 
-def put_array(backend: Backend, array: arrays.Array, group: str, type_name: str) -> Constant:
+def put_array(backend: Backend, array: Array, group: str, type_name: str) -> Constant:
     """Store an array as psana would have it: in its type's dtype, in its group's shape.
 
     float64 is rounded to float32. Leading axes may be cut otherwise: (4, 8, 185, 388) becomes
@@ -159,7 +160,7 @@ def put_blob(backend: Backend, data: bytes, known: Known) -> Reference:
     return reference
 
 
-def _shaped(array: arrays.Array, group: str, type_name: str) -> arrays.Array:
+def _shaped(array: Array, group: str, type_name: str) -> Array:
     shape = fixed_shape(group, type_name)
     if shape is None or array.shape == shape:
         return array
@@ -176,7 +177,7 @@ def _shaped(array: arrays.Array, group: str, type_name: str) -> arrays.Array:
     return array.reshape(shape)
 
 
-def _rounded(array: arrays.Array, type_name: str) -> arrays.Array:
+def _rounded(array: Array, type_name: str) -> Array:
     """The array as float32 where psana would make it that."""
     kind = calibration_type(type_name)
     if kind is None or kind.dtype != "float32" or array.dtype.kind != "f":
@@ -185,7 +186,7 @@ def _rounded(array: arrays.Array, type_name: str) -> arrays.Array:
         return array.astype(np.float32, copy=False)
 
 
-def _npy_remarks(array: arrays.Array, type_name: str) -> tuple[Remark, ...]:
+def _npy_remarks(array: Array, type_name: str) -> tuple[Remark, ...]:
     remarks = []
     kind = calibration_type(type_name)
     if kind is not None and kind.is_array:
