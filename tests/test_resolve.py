@@ -51,10 +51,10 @@ def test_pieces_are_in_order_apart_and_as_long_as_can_be(ranges):
 
 
 @given(sets_of_ranges)
-def test_an_unused_range_is_one_that_no_run_gets(ranges):
+def test_the_winners_are_the_ranges_that_some_run_gets(ranges):
     every_run = {by_brute_force(ranges, run) for run in RUNS}
 
-    assert set(Timeline(ranges).unused(ranges)) == ranges - every_run
+    assert Timeline(ranges).winners == every_run - {None}
 
 
 @given(sets_of_ranges, run_ranges())

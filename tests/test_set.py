@@ -5,7 +5,7 @@ import pytest
 from builders import stamp
 
 import calstore
-from calstore.errors import Invalid
+from calstore.errors import Invalid, NotFound
 from calstore.formats import psana_text_writer
 from calstore.model.runs import END, RunRange
 
@@ -79,6 +79,11 @@ def test_text_that_every_reader_takes_keeps_the_bytes_that_the_person_wrote(stor
     calstore.materialize(store, store["cxis0113/main"], tmp_path / "view")
 
     assert (tmp_path / "view" / OPAL / "pedestals" / "5-20.data").read_bytes() == text
+
+
+def test_a_detector_that_is_not_there_is_named_as_it_could_be_added(store):
+    with pytest.raises(NotFound, match=r"to add it, write Epix100a::CalibV1/XppGon\.0:Epix100a\.7"):
+        put(store, "XppGon.0:Epix100a.7", "pixel_mask", np.ones((704, 768)))
 
 
 def test_splitting_a_range_costs_no_content_and_keeps_where_it_came_from(store):

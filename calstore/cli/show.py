@@ -89,7 +89,13 @@ def _row(constant: CalibrationConstant) -> tuple[str, ...]:
         what = f"{content.dtype} {'×'.join(map(str, content.shape)) or 'scalar'}"
     else:
         what = f"file, {size_text(content.size)}"
-    return detector.source, constant.type_name, str(constant.runs), what, constant.digest.short
+    remark = "" if _is_used(constant) else "no run gets it"
+    row = (detector.source, constant.type_name, str(constant.runs), what, constant.digest.short)
+    return (*row, remark)
+
+
+def _is_used(constant: CalibrationConstant) -> bool:
+    return constant.runs in constant.detector.timeline(constant.type_name).winners
 
 
 def _show_provenance(constant: CalibrationConstant) -> None:
@@ -141,6 +147,7 @@ def _constant_json(constant: CalibrationConstant) -> dict[str, Any]:
         "size": reference.size,
         "source": constant.detector.source,
         "type": constant.type_name,
+        "used": _is_used(constant),
         "verbatim": None if source is None else source.digest.hex,
         "xxh128": reference.digest.hex,
     }

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from calstore.errors import Conflict, Invalid
+from calstore.errors import Conflict, Invalid, NotFound
 from calstore.formats import npy
 from calstore.formats.calib_tree import Place
 from calstore.model.arrays import ArrayReference
+from calstore.model.conventions import UNDEFINED, group_of
 from calstore.model.manifests import Constant, Detector, DetectorManifest
 from calstore.model.names import check_component
 from calstore.model.records import Record, Stamp
@@ -125,7 +126,12 @@ def _detector_key(version: Version, text: str) -> Detector:
         check_component(group)
         check_component(source)
         return group, source
-    return version.find(text)
+    try:
+        return version.find(text)
+    except NotFound as error:
+        if group_of(text) == UNDEFINED:
+            raise
+        raise NotFound(f"{error}; to add it, write {group_of(text)}/{text}") from None
 
 
 def _constant(

@@ -25,10 +25,14 @@ class Piece:
 
 
 class Timeline:
-    """Which of some run ranges each run gets; built once, asked in logarithmic time."""
+    """Which of some run ranges each run gets; built once, asked in logarithmic time.
+
+    ``pieces`` are in order, ``winners`` the ranges that any run gets: others shadow the rest.
+    """
 
     def __init__(self, ranges: Iterable[RunRange]) -> None:
         self.pieces = tuple(_pieces(ranges))
+        self.winners = frozenset(piece.winner for piece in self.pieces)
         self._firsts = [piece.first for piece in self.pieces]
 
     def at(self, run: int) -> RunRange | None:
@@ -37,11 +41,6 @@ class Timeline:
         if index < 0 or run > self.pieces[index].last:
             return None
         return self.pieces[index].winner
-
-    def unused(self, ranges: Iterable[RunRange]) -> list[RunRange]:
-        """The ranges that no run gets, because others shadow them."""
-        winners = {piece.winner for piece in self.pieces}
-        return [runs for runs in ranges if runs not in winners]
 
 
 def override(ranges: Iterable[RunRange], new: RunRange) -> dict[RunRange, RunRange]:
