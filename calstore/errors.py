@@ -13,6 +13,12 @@ A message says what, with the values, and then the next step.
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What an OSError says when there is no room: a `Conflict`, because the same again may work."""
+
 
 class CalstoreError(Exception):
     """Any error that calstore raises on purpose."""

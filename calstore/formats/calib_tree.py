@@ -213,7 +213,7 @@ def _unusable(path: str, entry: os.DirEntry[str], error: OSError) -> Problem:
 def _note_ambiguous(found: Scan) -> None:
     """Two names for one range: psana reads one of them, and does not say which."""
     seen: dict[tuple[str, RunRange], str] = {}
-    for path in constants_first(found.files):
+    for path in canonical_first(found.files):
         place = place_of(path)
         if place is None:
             continue
@@ -228,7 +228,7 @@ def _note_ambiguous(found: Scan) -> None:
             seen[key] = path
 
 
-def constants_first(paths: Sequence[str] | dict[str, int]) -> Iterator[str]:
+def canonical_first(paths: Sequence[str] | dict[str, int]) -> Iterator[str]:
     """The paths, with the names that psana reads, and canonical ones, before others."""
     return iter(sorted(paths, key=lambda path: (not path.endswith(".data"), len(path), path)))
 

@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from calstore.errors import Conflict, Invalid
+from calstore.errors import NO_ROOM, Conflict, Invalid
 from calstore.model.digest import Buffer
 
 
@@ -31,6 +31,6 @@ def write_file(path: Path, *parts: Buffer) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if error.errno in (28, 122, 27):
+        if error.errno in NO_ROOM:
             raise Conflict(f"no room to write {path} ({error.strerror}); make room") from error
         raise Invalid(f"cannot write {path} ({error.strerror}); name another file") from error

@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import TypeGuard
 
 from calstore.errors import Conflict, Invalid
-from calstore.formats.calib_tree import LEFT_OUT, Place, Problem, Scan, place_of, scan
-from calstore.formats.calib_tree import constants_first as canonical_first
+from calstore.formats.calib_tree import (
+    LEFT_OUT,
+    Place,
+    Problem,
+    Scan,
+    canonical_first,
+    place_of,
+    scan,
+)
 from calstore.model.digest import Reference, xxh128
 from calstore.model.manifests import Constant, Detector, DetectorManifest, SetManifest
 from calstore.model.names import RefName

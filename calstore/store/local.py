@@ -16,12 +16,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from calstore.errors import CalstoreError, Conflict, Corrupt, Invalid, NotFound
+from calstore.errors import NO_ROOM, CalstoreError, Conflict, Corrupt, Invalid, NotFound
 from calstore.model.digest import Buffer
 from calstore.store.backend import Existing
 
 _SYNC_THREADS = 8  # fsyncs that wait together share a commit of the file system's journal
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_PERMITTED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
 
@@ -114,7 +113,7 @@ class LocalBackend:
             # fchmod, because the umask could take reading away from the group.
             os.fchmod(descriptor, 0o444)
             for part in parts:
-                _write_all(descriptor, part)
+                write_all(descriptor, part)
             os.fsync(descriptor)
             try:
                 os.link(temporary, path)
@@ -162,7 +161,7 @@ class LocalBackend:
         except OSError as error:
             where = self.describe(key)
             why = error.strerror or str(error)
-            if error.errno in _NO_ROOM:
+            if error.errno in NO_ROOM:
                 raise Conflict(
                     f"no room to write {where} ({why}); nothing was changed: make room, run again"
                 ) from error
@@ -182,7 +181,8 @@ def _listing_order(entry: os.DirEntry[str]) -> str:
     return entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
 
 
-def _write_all(descriptor: int, data: Buffer) -> None:
+def write_all(descriptor: int, data: Buffer) -> None:
+    """Write all bytes to an open file; one write may be short."""
     view = memoryview(data).cast("B")
     while view.nbytes:
         view = view[os.write(descriptor, view) :]

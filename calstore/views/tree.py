@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from calstore.errors import Conflict, Invalid
+from calstore.errors import NO_ROOM, Conflict, Invalid
 from calstore.model.digest import Buffer
 from calstore.model.names import check_path
+from calstore.store.local import write_all
 
 TEMPORARY = ".calstore-tmp-"  # a name that psana and AMI never take for a constant
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -56,7 +57,7 @@ class Tree:
             file = os.open(temporary, flags, 0o666, dir_fd=descriptor)
             try:
                 for part in parts:
-                    _write_all(file, part)
+                    write_all(file, part)
                 os.fsync(file)
                 os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
                 return os.fstat(file)
@@ -74,7 +75,7 @@ class Tree:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
             file = os.open(name, flags, 0o666, dir_fd=descriptor)
             try:
-                _write_all(file, data)
+                write_all(file, data)
                 os.fsync(file)
             finally:
                 os.close(file)
@@ -154,7 +155,7 @@ class Tree:
                 raise Conflict(
                     f"{where}: a link, a file or a folder is in the way; move it, run again"
                 ) from error
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno in NO_ROOM:
                 raise Conflict(f"no room to write {where} ({why}); make room, run again") from error
             raise Invalid(f"cannot use {where} ({why}); choose another place") from error
 
@@ -162,12 +163,6 @@ class Tree:
 def is_file(found: os.stat_result | None) -> bool:
     """Whether a regular file was found."""
     return found is not None and stat.S_ISREG(found.st_mode)
-
-
-def _write_all(descriptor: int, data: Buffer) -> None:
-    view = memoryview(data).cast("B")
-    while view.nbytes:  # a write may be short
-        view = view[os.write(descriptor, view) :]
 
 
 def _split(path: str) -> tuple[str, str]:
