@@ -11,12 +11,14 @@ from calstore.errors import Invalid
 from calstore.model.arrays import ArrayReference
 from calstore.model.canonical import Value, decode, encode
 from calstore.model.digest import Reference
-from calstore.model.fields import mapping, require_keys, text
+from calstore.model.fields import items, mapping, require_keys, text
 from calstore.model.names import check_component, check_path
 from calstore.model.runs import RunRange
 
 FORMAT: Final = 1
 MAX_BYTES: Final = 16 * 1024 * 1024
+
+_CONSTANT_KEYS: Final = frozenset({"array", "blob", "name", "serials", "source"})
 
 Detector: TypeAlias = tuple[str, str]
 """A group and a source, as in ``("Epix100a::CalibV1", "XppGon.0:Epix100a.1")``."""
@@ -35,15 +37,20 @@ class Constant:
         zeros, or ``.npy``.
     source
         The verbatim file that the array was read from; ``None`` when it is rendered.
+    serials
+        The panels that it was made for, in the order of the array; empty where nobody said.
     """
 
     content: ArrayReference | Reference
     name: str | None = None
     source: Reference | None = None
+    serials: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.name is not None:
             check_component(self.name)
+        if any(not serial or not serial.isprintable() for serial in self.serials):
+            raise Invalid(f"the serials {self.serials!r}: each is a printable text")
         if self.source is not None and isinstance(self.content, Reference):
             raise Invalid("a blob is its own source")
 
@@ -53,6 +60,8 @@ class Constant:
         value: dict[str, Value] = {kind: self.content.to_value()}
         if self.name is not None:
             value["name"] = self.name
+        if self.serials:
+            value["serials"] = list(self.serials)
         if self.source is not None:
             value["source"] = self.source.to_value()
         return value
@@ -60,9 +69,7 @@ class Constant:
     @classmethod
     def from_value(cls, value: Value) -> Constant:
         """The constant that a detector manifest holds; `Invalid` for anything else."""
-        fields = require_keys(
-            value, set(), "constant", optional=frozenset({"array", "blob", "name", "source"})
-        )
+        fields = require_keys(value, set(), "constant", optional=_CONSTANT_KEYS)
         if ("array" in fields) == ("blob" in fields):
             raise Invalid("a constant has either an array or a blob")
         name = text(fields["name"], "constant's name") if "name" in fields else None
@@ -72,7 +79,7 @@ class Constant:
         else:
             content = Reference.from_value(fields["blob"])
         source = Reference.from_value(fields["source"]) if "source" in fields else None
-        return cls(content, name, source)
+        return cls(content, name, source, _serials(fields))
 
 
 Constants: TypeAlias = Mapping[str, Mapping[RunRange, Constant]]
@@ -195,6 +202,15 @@ def _body(data: bytes, kind: str, *keys: str) -> Mapping[str, Value]:
     if fields.get("kind") != kind:
         raise Invalid(f"a manifest of kind {fields.get('kind')!r} where {kind!r} was expected")
     return require_keys(value, {"format", "kind", *keys}, f"{kind} manifest")
+
+
+def _serials(fields: Mapping[str, Value]) -> tuple[str, ...]:
+    if "serials" not in fields:
+        return ()
+    serials = tuple(text(item, "serial") for item in items(fields["serials"], "serials"))
+    if not serials:
+        raise Invalid("an empty list of serials; leave it out")
+    return serials
 
 
 def _check_name(runs: RunRange, name: str | None) -> None:

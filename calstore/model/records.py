@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from calstore.errors import Invalid
 from calstore.model.canonical import Value, decode, encode
 from calstore.model.digest import Digest, Reference, sha256, xxh128
-from calstore.model.fields import items, natural, octets, require_keys, text
+from calstore.model.fields import items, mapping, natural, octets, require_keys, text
 
 MAX_BYTES: Final = 64 * 1024
 BRANCH: Final = "branch"
 TAG: Final = "tag"
 DELETE: Final = "delete"
+GOOD: Final = "good"
+STATUSES: Final = (GOOD, "rejected", "superseded")
+SETTINGS: Final = "settings"
+"""The log of a store's settings."""
 
 _WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _REQUIRED = {
@@ -30,6 +35,7 @@ _REQUIRED = {
     "why",
     "writer",
 }
+_OPTIONAL = frozenset({"kind", "manifest", "settings", "status"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,19 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One numbered entry of a log; the history of a version is its records."""
+    """One numbered entry of a log; the history of a version is its records.
+
+    Parameters
+    ----------
+    manifest
+        The set that a ref has from now on, or that is approved; ``None`` where the ref ends.
+    kind
+        Of a ref, in its first record alone: branch or tag.
+    status
+        Of an approval alone: one of `STATUSES`.
+    settings
+        Of the log `SETTINGS` alone: all of them, as they are from now on.
+    """
 
     log: str
     number: int
@@ -136,12 +154,21 @@ class Record:
     parents: tuple[Parent, ...] = ()
     manifest: Reference | None = None
     kind: str | None = None
+    status: str | None = None
+    settings: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        if (self.kind is not None) != (self.number == 1) or self.kind not in (None, BRANCH, TAG):
+        family = self.log.partition("/")[0]
+        has_kind = family == "refs" and self.number == 1
+        if (self.kind is not None) != has_kind or self.kind not in (None, BRANCH, TAG):
             raise Invalid(f"record {self.number} of {self.log} has the kind {self.kind!r}")
-        if (self.manifest is None) != (self.operation == DELETE):
+        if (self.manifest is None) != (self.operation == DELETE or family == SETTINGS):
             raise Invalid(f"a record of operation {self.operation!r} and manifest {self.manifest}")
+        is_approval = family == "approvals"
+        if (self.status is not None) != is_approval or self.status not in (None, *STATUSES):
+            raise Invalid(f"a record of {self.log} with the status {self.status!r}")
+        if (self.settings is not None) != (family == SETTINGS):
+            raise Invalid(f"a record of {self.log} with the settings {self.settings!r}")
 
     @property
     def name(self) -> str:
@@ -171,6 +198,10 @@ class Record:
             value["manifest"] = self.manifest.to_value()
         if self.kind is not None:
             value["kind"] = self.kind
+        if self.status is not None:
+            value["status"] = self.status
+        if self.settings is not None:
+            value["settings"] = dict(self.settings)
         return value
 
     @classmethod
@@ -183,7 +214,7 @@ class Record:
             When the bytes are torn, or belong to another log or number.
         """
         value = decode(data, limit=MAX_BYTES)
-        fields = require_keys(value, _REQUIRED, "record", optional=frozenset({"kind", "manifest"}))
+        fields = require_keys(value, _REQUIRED, "record", optional=_OPTIONAL)
         body = {key: item for key, item in fields.items() if key != "checksum"}
         if xxh128(encode(body)).value != fields["checksum"]:
             raise Invalid("a record whose checksum is wrong")
@@ -195,7 +226,7 @@ class Record:
     @classmethod
     def _from_fields(cls, fields: dict[str, Value]) -> Record:
         manifest = fields.get("manifest")
-        kind = fields.get("kind")
+        kind, status, settings = (fields.get(key) for key in ("kind", "status", "settings"))
         return cls(
             log=text(fields["log"], "record's log"),
             number=natural(fields["number"], "record's number", least=1),
@@ -211,7 +242,13 @@ class Record:
             parents=tuple(Parent.from_value(item) for item in items(fields["parents"], "parents")),
             manifest=None if manifest is None else Reference.from_value(manifest),
             kind=None if kind is None else text(kind, "record's kind"),
+            status=None if status is None else text(status, "record's status"),
+            settings=None if settings is None else _settings(settings),
         )
+
+
+def _settings(value: Value) -> dict[str, str]:
+    return {key: text(item, "setting") for key, item in mapping(value, "settings").items()}
 
 
 def parent_of(record: Record, data: bytes) -> Parent:
