@@ -66,10 +66,24 @@ def damages(store: Store) -> tuple[Damage, ...]:
 
 
 def view_files(dest: Path) -> dict[str, bytes]:
-    """The files of a view, with the paths of its receipt in the receipt's place."""
+    """The files of a view, with the paths of its receipt in the receipt's place.
+
+    HISTORY is left out: in a directory that is there it only grows; see `history_lines`.
+    """
     files = {
-        str(path.relative_to(dest)): path.read_bytes() for path in dest.rglob("*") if path.is_file()
+        str(path.relative_to(dest)): path.read_bytes()
+        for path in dest.rglob("*")
+        if path.is_file() and path.name != "HISTORY"
     }
     written = receipt.parse(files[receipt.NAME], receipt.NAME)
-    listed = "\n".join([written.version, written.manifest, *sorted(written.files)])
+    listed = "\n".join([written.versions, written.parts[0].manifest, *sorted(written.files)])
     return {**files, receipt.NAME: listed.encode()}
+
+
+def history_lines(dest: Path) -> set[tuple[str, bytes]]:
+    """The lines of each HISTORY of a view."""
+    return {
+        (str(path.relative_to(dest)), line)
+        for path in dest.rglob("HISTORY")
+        for line in path.read_bytes().splitlines()
+    }

@@ -262,7 +262,11 @@ REQUESTS: list[tuple[list[str], type[CalstoreError], str]] = [
     (["get", "xpp/main", "Opal", "geometry", "--run", "1", "-o", "x.npy"], Invalid, "opaque file"),
     (["get", "xpp/main", "Opal", "pedestals", "--run", "1", "-o", "no/x"], Invalid, "cannot write"),
     (["get", "xpp/main", "Opal", "pedestals", "--run", "1", "-o", "calib"], Invalid, "calib"),
-    (["materialize", "xpp/main", "view", "--layout", "zip"], Invalid, "choose one of psana, npy"),
+    (
+        ["materialize", "xpp/main", "view", "--layout", "zip"],
+        Invalid,
+        "choose one of psana, version, npy",
+    ),
     (["import", "nowhere", "xpp/main"], Invalid, "cannot list nowhere"),
     (["import", "notes.txt", "xpp/main"], Invalid, "cannot list notes.txt"),
     (["import", "calib", "xpp/published/x"], Invalid, SHAPE),
@@ -872,10 +876,10 @@ def refuse_update(folder: Path, fragment: str, kind: type[CalstoreError] = Confl
     assert snapshot(folder) == before
 
 
-def test_a_directory_that_calstore_did_not_make_is_not_touched(folder: Path) -> None:
-    write_tree(folder / "view", {"mine": b"work"})
+def test_what_others_put_into_a_directory_is_not_touched(folder: Path) -> None:
+    write_tree(folder / "view", {"mine": b"work", f"{OPAL}/pedestals/1-end.data": b"1 2\n"})
 
-    refuse_update(folder, "was not made by calstore")
+    refuse_update(folder, "not what the version has")
 
 
 def test_a_file_is_no_place_for_a_view(folder: Path) -> None:

@@ -269,7 +269,10 @@ def check_new_view(
 def check_files_old_or_new(dest: Path, fresh: dict[str, dict[str, bytes]]) -> None:
     for path in sorted(dest.rglob("*")):
         name = str(path.relative_to(dest))
-        if path.is_file() and not name.startswith(".calstore-view"):
+        if path.name == "HISTORY":
+            # It only grows; what a full disk tore is closed by the next line.
+            assert path.read_bytes().startswith((b"file:0-end.data", b"file:5-7.data"))
+        elif path.is_file() and not name.startswith(".calstore-view"):
             assert TEMPORARY not in name
             assert path.read_bytes() in (fresh[OLD].get(name), fresh[NEW].get(name)), name
     for name in fresh[OLD].keys() & fresh[NEW].keys():

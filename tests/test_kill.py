@@ -12,7 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import OPAL, damages, set_digest, small_files, stamp, view_files, write_files
+from builders import (
+    OPAL,
+    damages,
+    history_lines,
+    set_digest,
+    small_files,
+    stamp,
+    view_files,
+    write_files,
+)
 
 from calstore.errors import Conflict, NotFound
 from calstore.model.runs import RunRange
@@ -170,6 +179,7 @@ def test_a_killed_materialize_can_be_repeated_or_taken_back(
         materialize(versions, versions[MAIN + then], dest)
 
         assert _without_litter(view_files(dest)) == view_files(fresh), f"killed at call {nth}"
+        assert history_lines(fresh) <= history_lines(dest)
         shutil.rmtree(dest)
         if code == 0:
             break

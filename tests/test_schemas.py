@@ -89,8 +89,10 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         assert outcome.code == 0, outcome.err
         return outcome
 
-    def printed(*words: object) -> Any:
-        return json.loads(done(*words, "--json").out)
+    def printed(*words: object, code: int = 0) -> Any:
+        outcome = run(*words, "--json", folder=folder)
+        assert outcome.code == code, outcome.err
+        return json.loads(outcome.out)
 
     done("init")
     found: dict[str, list[Any]] = {"import": [printed("import", calib, "xpp/main", "-m", "first")]}
@@ -122,6 +124,12 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     ]
     done("materialize", "xpp/users/wilson/try", "view")
     found["view-receipt"].append(json.loads((folder / "view/.calstore-view.json").read_text()))
+    (folder / "view/notes.txt").write_bytes(b"changed\n")
+    found["status"] = [printed("status", "arrays"), printed("status", "view", code=1)]
+    found["adopt"] = [
+        printed("adopt", "view", "xpp/users/wilson/adopted"),
+        printed("adopt", "view", "xpp/users/wilson/adopted"),
+    ]
     found["set-manifest"], found["detector-manifest"] = _manifests(folder / ".calstore")
     found["verify"] = [printed("verify"), printed("verify", "xpp/main")]
     found["verify"].append(_verified_with_damage(folder))
@@ -192,12 +200,12 @@ def test_the_documents_show_what_their_schemas_leave_open(documents: dict[str, l
     operations = {record["operation"] for record in documents["record"]}
     kinds = {constant["kind"] for show in documents["show"] for constant in show["constants"]}
     made = {
-        written["made_from"].split()[0].rstrip("1")
+        written[0].split()[0].rstrip("1")
         for receipt in documents["view-receipt"]
         for written in receipt["files"].values()
     }
 
-    assert operations == {"import", "fork", "set", "tag", "delete"}
+    assert operations >= {"import", "fork", "set", "tag", "delete"}
     assert kinds == {"array", "blob"}
     assert made == {"blob", "text", "npy", "history"}
     assert documents["import"][0]["problems"]
@@ -229,7 +237,7 @@ def _maps_by_content(name: str) -> list[re.Pattern[str]]:
     by_name = {
         "set-manifest": ["detectors", "detectors/[^/]+", "files"],
         "detector-manifest": ["constants", "constants/[^/]+", "constants/[^/]+/[^/]+"],
-        "view-receipt": ["files"],
+        "view-receipt": ["files", "links"],
     }
     return [re.compile(text) for text in by_name.get(name, [])]
 
@@ -314,11 +322,11 @@ BROKEN = [
     ("verify", "all well in spite of damage", _replace("ok", by=True)),
     ("verify", "damage without any", _replace("damages", by=[])),
     ("verify", "a version that is none", _replace("damages", 0, "versions", by=["main"])),
-    ("view-receipt", "another format", _replace("format", by=2)),
+    ("view-receipt", "another format", _replace("format", by=3)),
     ("view-receipt", "a file outside", _rename("files", "notes.txt", to="../notes.txt")),
-    ("view-receipt", "made from nothing", _replace("files", "notes.txt", "made_from", by="")),
+    ("view-receipt", "made from nothing", _replace("files", "notes.txt", 0, by="")),
     ("view-receipt", "a store's id cut short", _replace("store", by="ab")),
-    ("view-receipt", "a time that is text", _replace("files", "notes.txt", "mtime_ns", by="0")),
+    ("view-receipt", "a time that is text", _replace("files", "notes.txt", 3, by="0")),
     ("set-manifest", "another kind", _replace("kind", by="detector")),
     ("set-manifest", "a format of true", _replace("format", by=True)),
     ("set-manifest", "an empty group", _replace("detectors", OPAL_GROUP, by={})),

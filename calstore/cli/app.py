@@ -9,6 +9,7 @@ import typer
 
 from calstore._version import __version__
 from calstore.cli import (
+    adopt,
     delete_ref,
     demo,
     fork,
@@ -20,6 +21,7 @@ from calstore.cli import (
     refs,
     set_,
     show,
+    status,
     tag,
     verify,
 )
@@ -48,6 +50,8 @@ app.command("set")(set_.set_)
 app.command("delete-ref")(delete_ref.delete_ref)
 app.command("materialize")(materialize.materialize)
 app.command("deploy", hidden=True)(materialize.materialize)
+app.command("status")(status.status)
+app.command("adopt")(adopt.adopt)
 app.command("verify")(verify.verify)
 app.command("demo")(demo.demo)
 

@@ -3,30 +3,61 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calstore.cli.context import JsonOption, VersionArgument, emit_json, opened, progress_of
+from calstore.cli.context import (
+    JsonOption,
+    VersionArgument,
+    emit_json,
+    opened,
+    progress_of,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from calstore.repository.version import Version
+    from calstore.views.selection import Selection
 
 
 def materialize(
     context: typer.Context,
     ref: VersionArgument,
-    dest: Annotated[Path, typer.Argument(metavar="DEST", help="A new directory, or a view.")],
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="A directory, new or there.")],
     layout: Annotated[
-        str, typer.Option(help="psana, or npy for arrays as .npy.", metavar="LAYOUT")
+        str,
+        typer.Option(
+            help="psana; version for <calib-version>/<source>/…; npy for arrays as .npy.",
+            metavar="LAYOUT",
+        ),
     ] = "psana",
+    only: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="D T", help="Only this detector and type; T may be 'all'."),
+    ] = None,
+    run: Annotated[int | None, typer.Option(min=0, help="Only what this run gets.")] = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="ami", help="Make sure that AMI reads it too.")
+    ] = None,
+    generations: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="K", help="Switch DEST, a link, at once; keep K of them."),
+    ] = None,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Overwrite what somebody changed in DEST.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make DEST a directory that psana reads, from a version.
 
-    A new DEST appears at once; one that calstore made is updated file by file. A directory that
-    calstore did not make, and a view with files that somebody changed, are not touched.
+    A new DEST appears at once; one that is there is updated file by file, and what other tools
+    put there stays. Nothing is touched if a file that would be is not as calstore left it.
 
     Example: calstore materialize xppn4116/main ./calib
 
-    Exit codes: 3 no such version, 4 DEST is not as calstore left it, 6 a constant is damaged.
+    Exit codes: 3 no such version, 4 DEST is not as calstore left it, 5 AMI or psana could not
+    read it, 6 a constant is damaged.
     """
     from calstore.errors import Invalid
     from calstore.repository.materialize import materialize as make
@@ -34,6 +65,8 @@ def materialize(
 
     if layout not in LAYOUTS:
         raise Invalid(f"there is no layout {layout!r}; choose one of {', '.join(LAYOUTS)}")
+    if for_ not in (None, "ami"):
+        raise Invalid(f"views can be made for ami, not for {for_!r}")
     store = opened(context)
     version = store[ref]
     change = make(
@@ -41,8 +74,14 @@ def materialize(
         version,
         dest,
         layout=layout,
+        selection=_selection(version, only, run),
+        for_ami=for_ == "ami",
+        discard=discard,
+        generations=generations,
         progress=progress_of("materialize", quiet=as_json),
     )
+    for path in change.strangers:
+        warn(f"{path} is not of this version, and psana may choose it; see: calstore status {dest}")
     if as_json:
         emit_json(
             {
@@ -50,13 +89,29 @@ def materialize(
                 "layout": layout,
                 "manifest": str(version.digest),
                 "removed": list(change.removed),
+                "strangers": list(change.strangers),
                 "unchanged": change.unchanged,
                 "version": version.name,
                 "written": list(change.written),
             }
         )
         return
+    if layout == "version":
+        warn(f"psana reads {dest} only when it is given the group of each detector")
     typer.echo(
         f"{dest}  {version.name}  {len(change.written)} files written, "
         f"{len(change.removed)} removed, {change.unchanged} unchanged"
     )
+
+
+def _selection(version: Version, only: tuple[str, str] | None, run: int | None) -> Selection:
+    from calstore.errors import NotFound
+    from calstore.views.selection import Selection
+
+    if only is None:
+        return Selection(run=run)
+    key = version.find(only[0])
+    types = version.detector(key).types
+    if only[1] not in (*types, "all"):
+        raise NotFound(f"no {only[1]} for {key[1]}; it has {', '.join(types)}")
+    return Selection(key, None if only[1] == "all" else only[1], run)

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from calstore.model.manifests import Constant, Detector, DetectorManifest
-from calstore.model.runs import RunRange
+from calstore.errors import Conflict, Invalid
+from calstore.model.manifests import Detector
+from calstore.repository import ami
 from calstore.repository.damage import naming_versions
-from calstore.repository.provenance import records_of
+from calstore.repository.rendering import origins_of, renderer
 from calstore.repository.store import Store
 from calstore.repository.version import Version, load_detector
-from calstore.store import objects
-from calstore.views.plan import (
-    Content,
-    History,
-    Layout,
-    Npy,
-    Origin,
-    Origins,
-    Text,
-    Verbatim,
-    is_rendered,
-    plan,
-)
-from calstore.views.receipt import Receipt
-from calstore.views.write import Change, Render, write_view
+from calstore.views import generations as generation
+from calstore.views.plan import Content, Layout, plan
+from calstore.views.receipt import Part, Receipt
+from calstore.views.selection import Selection
+from calstore.views.update import update
+from calstore.views.write import Change, Job, build
 
-if TYPE_CHECKING:
-    from calstore.model.digest import Buffer
+ALL = Selection()
 
 
 def materialize(
@@ -38,6 +29,10 @@ def materialize(
     dest: Path,
     *,
     layout: Layout = "psana",
+    selection: Selection = ALL,
+    for_ami: bool = False,
+    discard: bool = False,
+    generations: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Change:
     """Make ``dest`` a view of the version: its constants and loose files, as files.
@@ -45,105 +40,97 @@ def materialize(
     Parameters
     ----------
     dest
-        A directory that does not exist, is empty, or is a view that calstore made.
+        A new directory appears at once. One that is there is updated file by file: what
+        others put there stays, new files come before old ones go.
     layout
-        ``psana`` for what psana and AMI read; ``npy`` for arrays as ``.npy``.
+        ``psana`` for what psana and AMI read; ``version`` for the same with the calib-version
+        in the group's place; ``npy`` for arrays as ``.npy``.
+    selection
+        One detector, one of its types, or what one run gets. The rest of a directory that is
+        there stays as it is, but for ``run`` alone, which takes the place of all.
+    for_ami
+        Also make the aliases that AMI looks for, and refuse what AMI would drop in silence.
+    discard
+        Let files give way that calstore did not leave so.
+    generations
+        Make ``dest`` a link that is switched at once, and keep that many directories.
     progress
         Called with the number of files done and of all.
 
     Raises
     ------
     Conflict
-        When calstore did not make ``dest``, or somebody changed a file in it.
+        When a file that would be touched holds somebody's work.
     Invalid
-        When an array of the version cannot be written in psana's text.
+        When an array of the version cannot be written in psana's text, or AMI would drop it.
+    NotFound
+        When the selection is empty.
     Corrupt
         When a constant is not what was stored. ``dest`` is then as before, or has some of its
         files renewed; the same command mends it.
     """
+    if generations is not None and (generations < 1 or selection != ALL):
+        raise Invalid("generations: keep 1 or more, of whole versions")
     with naming_versions(store):
-        detectors = {
-            key: load_detector(store, reference)
-            for key, reference in version.manifest.detectors.items()
-        }
-        origins = _origins(version, detectors, layout)
-        planned = plan(detectors, version.manifest.files, layout, origins)
-        receipt = Receipt(store.id, version.name, str(version.digest), layout)
-        return write_view(dest, planned, receipt, _renderer(store), progress)
+        job = _job(store, version, layout, selection, for_ami, discard, progress)
+        if generations is not None:
+            return generation.switch(dest, job, generations)
+        if generation.current(dest) is not None:
+            raise Conflict(f"{dest} is a link to generations; update it with --generations K")
+        if _is_new(dest):
+            return build(dest, job)
+        return update(dest, job)
 
 
-def _renderer(store: Store) -> Render:
-    def render(content: Content) -> Sequence[Buffer]:
-        match content:
-            case Verbatim(blob):
-                return [objects.get(store.backend, objects.BLOBS, blob)]
-            case History():
-                return [_history(store, content)]
-            case Text(reference, type_name, comments):
-                from calstore.formats import psana_text_writer
-                from calstore.store import arrays
-
-                array = arrays.get(store.backend, reference)
-                return [psana_text_writer.write(array, type_name=type_name, comments=comments)]
-            case Npy(reference):
-                return _npy(store, content)
-
-    return render
+def _is_new(dest: Path) -> bool:
+    try:
+        return not os.path.lexists(dest) or (dest.is_dir() and not any(dest.iterdir()))
+    except OSError as error:
+        raise Invalid(f"cannot list {dest} ({error.strerror}); choose another") from error
 
 
-def _npy(store: Store, content: Npy) -> Sequence[Buffer]:
-    from calstore.formats import npy
-    from calstore.store import arrays
+def _job(
+    store: Store,
+    version: Version,
+    layout: Layout,
+    selection: Selection,
+    for_ami: bool,
+    discard: bool,
+    progress: Callable[[int, int], None],
+) -> Job:
+    calib_version = _calib_version(version) if layout == "version" else ""
+    if for_ami and layout != "psana":
+        raise Invalid(f"AMI reads the layout psana, not {layout}")
 
-    return npy.render(arrays.get(store.backend, content.array))
-
-
-def _history(store: Store, content: History) -> bytes:
-    from calstore.formats import history
-
-    imported = b""
-    if content.imported is not None:
-        imported = objects.get(store.backend, objects.BLOBS, content.imported)
-        if imported and not imported.endswith(b"\n"):
-            imported += b"\n"
-    lines = [
-        history.render(
-            file=name,
-            copy_of=str(digest),
-            experiment=origin.experiment,
-            run="-",
-            comment=f"{origin.record} {origin.what}",
-            user=origin.user,
-            host=origin.host,
-            time=origin.when.partition(".")[0],
-            zone="UTC",
+    def make_plan() -> Mapping[str, Content]:
+        detectors = selection.detectors(
+            {
+                key: load_detector(store, reference)
+                for key, reference in version.manifest.detectors.items()
+                if selection.detector in (None, key)
+            }
         )
-        for name, digest, origin in content.lines
-    ]
-    return imported + "".join(line.rstrip("\n") + "\n" for line in lines).encode()
+        if for_ami:
+            detectors = ami.for_ami(store, detectors)
+        origins = origins_of(version, detectors, layout)
+        files = selection.files(version.manifest.files)
+        return plan(detectors, files, layout, origins, calib_version)
+
+    folder = _folder(selection.detector, calib_version)
+    part = Part(version.name, str(version.digest), selection.under(folder), selection.run)
+    selected = (key for key in version.detectors if selection.detector in (None, key))
+    links = ami.aliases(selected) if for_ami else {}
+    receipt = Receipt(store.id, layout, (part,), for_ami, links=links)
+    return Job(receipt, make_plan, renderer(store), discard, progress)
 
 
-def _origins(
-    version: Version, detectors: dict[Detector, DetectorManifest], layout: Layout
-) -> Origins:
-    rendered: dict[tuple[Detector, str, RunRange], Constant] = {
-        (key, type_name, runs): constant
-        for key, manifest in detectors.items()
-        for type_name, by_range in manifest.constants.items()
-        for runs, constant in by_range.items()
-        if layout == "psana" and is_rendered(constant, layout)
-    }
-    if not rendered:
-        return {}
-    return {
-        key: Origin(
-            record=record.name,
-            experiment=record.log.split("/")[1],
-            user=str(record.stamp.who),
-            host=record.stamp.who.host,
-            when=record.stamp.when,
-            what=record.what,
-            why=record.stamp.why,
-        )
-        for key, record in records_of(version, rendered).items()
-    }
+def _folder(detector: Detector | None, calib_version: str) -> str:
+    if detector is None:
+        return ""
+    return f"{calib_version or detector[0]}/{detector[1]}"
+
+
+def _calib_version(version: Version) -> str:
+    if version.record is None:
+        raise Invalid(f"{version.name} is a digest; the layout version needs the name of a ref")
+    return version.record.log.rpartition("/")[2]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from calstore.errors import Invalid
 from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Digest, Reference, xxh128
 from calstore.model.manifests import Constant, Detector, DetectorManifest
 from calstore.model.runs import RunRange
+from calstore.views.receipt import RENDERING
 
-Layout: TypeAlias = Literal["psana", "npy"]
-LAYOUTS: Final[tuple[Layout, ...]] = ("psana", "npy")
+Layout: TypeAlias = Literal["psana", "version", "npy"]
+LAYOUTS: Final[tuple[Layout, ...]] = ("psana", "version", "npy")
 
 HISTORY: Final = "HISTORY"
-_RENDERING = 1  # raise when rendered bytes change, so that views are made anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Text:
     def key(self) -> str:
         """What the file is made from, in a word; equal keys make equal bytes."""
         comments = xxh128("\n".join(self.comments).encode(errors="replace")).short
-        return f"text{_RENDERING} {self.array.digest} {self.type_name} {comments}"
+        return f"text{RENDERING} {self.array.digest} {self.type_name} {comments}"
 
     @property
     def size(self) -> int:
@@ -82,7 +82,7 @@ class Npy:
     @property
     def key(self) -> str:
         """What the file is made from, in a word; equal keys make equal bytes."""
-        return f"npy{_RENDERING} {self.array.digest}"
+        return f"npy{RENDERING} {self.array.digest}"
 
     @property
     def size(self) -> int:
@@ -101,7 +101,7 @@ class History:
     def key(self) -> str:
         """What the file is made from, in a word; equal keys make equal bytes."""
         imported = "none" if self.imported is None else str(self.imported.digest)
-        return f"history{_RENDERING} {imported} {xxh128(repr(self.lines).encode()).short}"
+        return f"history{RENDERING} {imported} {xxh128(repr(self.lines).encode()).short}"
 
     @property
     def size(self) -> int:
@@ -117,6 +117,7 @@ def plan(
     files: Mapping[str, Reference],
     layout: Layout,
     origins: Origins,
+    calib_version: str = "",
 ) -> dict[str, Content]:
     """The files of a view: path below its root → what it holds.
 
@@ -125,7 +126,8 @@ def plan(
     detectors, files
         The version's detectors and loose files.
     layout
-        ``psana`` for what psana reads; ``npy`` for the same arrays as ``.npy``.
+        ``psana`` for what psana reads; ``version`` for the same with ``calib_version`` in the
+        group's place; ``npy`` for arrays as ``.npy``.
     origins
         Where rendered constants come from.
 
@@ -134,28 +136,52 @@ def plan(
     Invalid
         When two things of the version would get the same path.
     """
+    if layout == "version":
+        files = _moved(files, detectors, calib_version)
     paths: dict[str, Content] = {path: Verbatim(blob) for path, blob in files.items()}
+    lines: dict[str, list[tuple[str, Digest, Origin]]] = {}
+    for place in placed(detectors, files, layout, calib_version):
+        if place.path in paths:
+            raise Invalid(f"two things in the version have the path {place.path}")
+        folder, _, name = place.path.rpartition("/")
+        origin = origins.get((place.detector, place.type_name, place.runs))
+        content = _content(place.constant, place.type_name, name, origin)
+        paths[place.path] = content
+        if isinstance(content, Text) and origin is not None:
+            lines.setdefault(folder, []).append((name, content.array.digest, origin))
+    for folder, of_folder in lines.items():
+        path = f"{folder}/{HISTORY}"
+        paths[path] = History(files.get(path), tuple(of_folder))
+    _refuse_files_as_folders(paths)
+    return paths
+
+
+class Placed(NamedTuple):
+    """A constant, and the path that it has in a view."""
+
+    path: str
+    detector: Detector
+    type_name: str
+    runs: RunRange
+    constant: Constant
+
+
+def placed(
+    detectors: Mapping[Detector, DetectorManifest],
+    files: Mapping[str, Reference],
+    layout: Layout,
+    calib_version: str = "",
+) -> Iterator[Placed]:
+    """Where each constant lies in a view; see `plan`."""
     for (group, source), manifest in detectors.items():
+        top = calib_version if layout == "version" else group
         for type_name, by_range in manifest.constants.items():
-            folder = f"{group}/{source}/{type_name}"
-            lines = []
+            folder = f"{top}/{source}/{type_name}"
             for runs, constant in by_range.items():
                 name = file_name(runs, constant, layout)
                 if f"{folder}/{name}" in files:
                     name = file_name(runs, constant, "psana")  # its own, beside a loose .npy
-                path = f"{folder}/{name}"
-                if path in paths:
-                    raise Invalid(f"two things in the version have the path {path}")
-                origin = origins.get(((group, source), type_name, runs))
-                content = _content(constant, type_name, name, origin)
-                paths[path] = content
-                if isinstance(content, Text) and origin is not None:
-                    lines.append((name, content.array.digest, origin))
-            if lines:
-                imported = files.get(f"{folder}/{HISTORY}")
-                paths[f"{folder}/{HISTORY}"] = History(imported, tuple(lines))
-    _refuse_files_as_folders(paths)
-    return paths
+                yield Placed(f"{folder}/{name}", (group, source), type_name, runs, constant)
 
 
 def is_rendered(constant: Constant, layout: Layout) -> bool:
@@ -175,6 +201,21 @@ def file_name(runs: RunRange, constant: Constant, layout: Layout) -> str:
     if isinstance(constant.content, Reference) or constant.name.endswith(suffix):
         return constant.name
     return constant.name.rsplit(".", 1)[0] + suffix
+
+
+def _moved(
+    files: Mapping[str, Reference], detectors: Iterable[Detector], calib_version: str
+) -> dict[str, Reference]:
+    """The loose files, those of a detector under the calib-version in its group's place."""
+    folders = {f"{group}/{source}": source for group, source in detectors}
+    moved = {}
+    for path, blob in files.items():
+        source = folders.get("/".join(path.split("/")[:2]))
+        place = path if source is None else f"{calib_version}/{path.partition('/')[2]}"
+        if place in moved:
+            raise Invalid(f"two things in the version have the path {place}")
+        moved[place] = blob
+    return moved
 
 
 def _imported_name(constant: Constant) -> str:
