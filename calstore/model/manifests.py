@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -53,6 +53,16 @@ class Constant:
             raise Invalid(f"the serials {self.serials!r}: each is a printable text")
         if self.source is not None and isinstance(self.content, Reference):
             raise Invalid("a blob is its own source")
+
+    def renamed(self) -> Constant:
+        """The constant for other runs: its file's name spells the old ones, so it is dropped.
+
+        A file with another suffix than ``.data`` cannot be the source of one that has it.
+        """
+        if self.name is None:
+            return self
+        is_npy = self.name.endswith(".npy") and isinstance(self.content, ArrayReference)
+        return replace(self, name=None, source=None if is_npy else self.source)
 
     def to_value(self) -> dict[str, Value]:
         """The constant as a detector manifest holds it."""

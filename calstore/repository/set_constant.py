@@ -7,20 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from calstore.errors import Conflict, Invalid, NotFound
+from calstore.errors import Invalid, NotFound
 from calstore.formats import npy
 from calstore.formats.calib_tree import Place
-from calstore.model.arrays import ArrayReference
 from calstore.model.conventions import UNDEFINED, group_of
-from calstore.model.manifests import Constant, Detector, DetectorManifest
+from calstore.model.manifests import Constant, Detector
 from calstore.model.names import check_component
 from calstore.model.records import Record, Stamp
 from calstore.model.runs import RunRange
-from calstore.repository.commit import commit, refuse_tag
+from calstore.repository.change import Move, move, type_of, with_type
 from calstore.repository.ingest import Known, ingest, interpret, put_array
-from calstore.repository.store import Store, head_of, ref_name
-from calstore.repository.version import Version, load_detector, load_set
-from calstore.store import objects
+from calstore.repository.store import Store, ref_name
+from calstore.repository.version import Version
 from calstore.views.resolve import override
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
     Values: TypeAlias = "Path | bytes | np.ndarray[Any, np.dtype[Any]]"
 
-_ATTEMPTS: Final = 1000  # each one lost means that another writer won, so this ends
 MAX_FILE_BYTES: Final = 8 * 2**30
 
 
@@ -40,6 +37,8 @@ def set_constant(
     runs: RunRange,
     values: Values,
     stamp: Stamp,
+    *,
+    underlay: bool = False,
 ) -> Record:
     """Give runs a constant: afterwards they get it, and all other runs what they got before.
 
@@ -54,6 +53,8 @@ def set_constant(
     values
         An array, a file (``.npy``, psana's text, or an opaque one), or the bytes of one.
         An array or ``.npy`` is stored as the dtype that psana gives to the type.
+    underlay
+        Add the range and let psana's rule speak: what begins later keeps its runs.
 
     Raises
     ------
@@ -71,53 +72,33 @@ def set_constant(
     ref = ref_name(name)
     check_component(type_name)
     constant: Constant | None = None
-    for _ in range(_ATTEMPTS):
-        base = head_of(store, ref)
-        refuse_tag(store, ref)
-        assert base.record.manifest is not None
-        manifest = load_set(store, base.record.manifest)
-        version = Version(store, base.record.name, base.record.manifest, manifest, base.record)
+
+    def decide(version: Version | None) -> Move:
+        nonlocal constant
+        assert version is not None
         key = _detector_key(version, detector)
         if constant is None:
             constant = _constant(store, key, type_name, runs, values)
-        before = manifest.detectors.get(key)
-        old = DetectorManifest() if before is None else load_detector(store, before)
-        new = old.replaced(type_name, _overridden(old.constants.get(type_name, {}), runs, constant))
-        reference = objects.put(store.backend, objects.MANIFESTS, new.encoded())
-        changed = manifest.replaced(key, reference)
-        try:
-            return commit(
-                store,
-                ref,
-                objects.put(store.backend, objects.MANIFESTS, changed.encoded()),
-                base=base,
-                stamp=stamp,
-                operation="set",
-                what=f"set {key[1]} {type_name} {runs}{_from(values)}",
-            )
-        except Conflict:
-            if head_of(store, ref).record.number == base.record.number:
-                raise  # no race: the disk is full, say
-    raise Conflict(f"{ref} moved {_ATTEMPTS} times meanwhile; run again when it is quiet")
+        before = type_of(version, key, type_name)
+        after = {**before, runs: constant} if underlay else _overridden(before, runs, constant)
+        return Move(
+            with_type(version, key, type_name, after),
+            f"set {key[1]} {type_name} {runs}{' as an underlay' if underlay else ''}"
+            f"{_from(values)}",
+        )
+
+    return move(store, ref, decide, stamp, "set").record
 
 
 def _overridden(
     before: Mapping[RunRange, Constant], runs: RunRange, constant: Constant
 ) -> dict[RunRange, Constant]:
     after = {
-        name: _renamed(before[old], name == old) for name, old in override(before, runs).items()
+        name: before[old] if name == old else before[old].renamed()
+        for name, old in override(before, runs).items()
     }
     after[runs] = constant
     return after
-
-
-def _renamed(constant: Constant, same: bool) -> Constant:
-    """The constant under another run range: a name that spells the old one is dropped."""
-    if same or constant.name is None:
-        return constant
-    if constant.name.endswith(".npy") and isinstance(constant.content, ArrayReference):
-        return Constant(constant.content, None, None)
-    return Constant(constant.content, None, constant.source)
 
 
 def _detector_key(version: Version, text: str) -> Detector:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import pairwise
 
+from calstore.errors import Invalid
 from calstore.model.runs import END, MAX_RUN, RunRange
 
 
@@ -72,6 +73,53 @@ def override(ranges: Iterable[RunRange], new: RunRange) -> dict[RunRange, RunRan
                 first = new.last + 1 if new.last < MAX_RUN else new.first
             names[RunRange(first, piece.last)] = piece.winner
     return names
+
+
+def cleared(ranges: Iterable[RunRange], gone: RunRange) -> dict[RunRange, RunRange]:
+    """The names under which the runs of ``gone`` get nothing and all others get what they got.
+
+    Returns
+    -------
+    dict
+        Name → the one of ``ranges`` whose constant it holds. A range that holds none of the
+        runs keeps its name; others are named anew for just the later or earlier runs they won.
+
+    Raises
+    ------
+    Invalid
+        When no names can say so: none begins beyond 9999.
+    """
+    ranges = list(ranges)
+    names = {runs: runs for runs in ranges if runs.last < gone.first or gone.last < runs.first}
+    beyond: RunRange | None = None
+    for piece in Timeline(ranges).pieces:
+        if piece.winner in names and names[piece.winner] == piece.winner:
+            continue
+        for first, last in (
+            (piece.first, min(piece.last, gone.first - 1)),
+            (max(piece.first, gone.last + 1), piece.last),
+        ):
+            if first > MAX_RUN and first <= last:
+                beyond = piece.winner
+            elif first <= last:
+                names[RunRange(first, last)] = piece.winner
+    if beyond is not None:
+        names[beyond_all(names, gone)] = beyond
+    return names
+
+
+def beyond_all(names: Iterable[RunRange], gone: RunRange) -> RunRange:
+    """A name by which a constant wins no run up to 9999 and all beyond, among these names.
+
+    It begins together with the name that wins run 9999, which ends sooner and so goes first.
+    """
+    last = Timeline(names).at(MAX_RUN)
+    if last is None:
+        raise Invalid(
+            f"no file name can begin beyond run {MAX_RUN}, so runs beyond it cannot keep a constant "
+            f"that {gone} loses; write {gone.first}-end"
+        )
+    return RunRange(last.first, END)
 
 
 def _gives_way(runs: RunRange, new: RunRange) -> bool:
