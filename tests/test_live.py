@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import re
 import shutil
@@ -121,6 +120,10 @@ def update_with_kills(store: Path, dest: Path, generations: int, folder: Path) -
         assert process.returncode in (0, -signal.SIGKILL), said.decode()
         if process.returncode == 0:
             return kills
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 def _size(path: Path) -> int:

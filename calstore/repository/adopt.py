@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 from calstore.errors import Conflict, Invalid, NotFound
 from calstore.formats.calib_tree import Problem, scan
@@ -16,13 +16,12 @@ from calstore.model.manifests import Constant, Detector, DetectorManifest
 from calstore.model.names import RefName
 from calstore.model.records import Parent, Record, Stamp
 from calstore.model.runs import RunRange
-from calstore.repository.commit import commit, refuse_tag
+from calstore.repository.change import Move, move
 from calstore.repository.ingest_files import Before, Ingested, ingest_files
 from calstore.repository.merge import load_contents, merged, put_contents
 from calstore.repository.rendering import origins_of
 from calstore.repository.store import Store, ref_name
 from calstore.repository.version import Version, load_set, locate
-from calstore.store import logs
 from calstore.views.generations import current
 from calstore.views.merge import SetContents
 from calstore.views.plan import Layout, placed, plan
@@ -30,8 +29,6 @@ from calstore.views.receipt import NAME, Part, Receipt, Written
 from calstore.views.selection import Selection
 from calstore.views.state import State, status
 from calstore.views.tree import Tree
-
-_ATTEMPTS: Final = 1000  # each one lost means that another writer won, so this ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,38 +100,22 @@ def adopt(
     """
     ref = ref_name(name)
     edited = _look(store, dest, progress)
-    for _ in range(_ATTEMPTS):
-        head = logs.head(store.backend, ref.log)
-        if head is not None:
-            refuse_tag(store, ref)
-        ours = edited.full
-        if head is not None and head.record.manifest is not None:
-            ours = load_contents(store, load_set(store, head.record.manifest))
+    result = edited.now
+
+    def decide(version: Version | None) -> Move:
+        nonlocal result
+        ours = edited.full if version is None else load_contents(store, version.manifest)
         result = _merged(store, dest, ref, edited, ours)
-        manifest = put_contents(store, result)
-        if head is not None and head.record.manifest == manifest:
-            return Adopted(head.record, False, edited.paths, edited.problems)
-        try:
-            record = commit(
-                store,
-                ref,
-                manifest,
-                base=head,
-                stamp=stamp,
-                operation="adopt",
-                what=f"adopt {os.fsencode(dest.absolute()).decode(errors='replace')}",
-                sources=_sources(store, edited.state.receipt, ref),
-            )
-        except Conflict:
-            moved = logs.head(store.backend, ref.log)
-            if (moved and moved.record.number) == (head and head.record.number):
-                raise  # no race: the disk is full, say
-            continue
-        if result == edited.now:
-            version = Version(store, record.name, manifest, load_set(store, manifest), record)
-            _renew_receipt(dest, edited, version)
-        return Adopted(record, True, edited.paths, edited.problems)
-    raise Conflict(f"{ref} moved {_ATTEMPTS} times meanwhile; run again when it is quiet")
+        return Move(
+            put_contents(store, result),
+            f"adopt {os.fsencode(dest.absolute()).decode(errors='replace')}",
+            _sources(store, edited.state.receipt, ref),
+        )
+
+    moved = move(store, ref, decide, stamp, "adopt", may_be_new=True)
+    if moved.changed and result == edited.now:
+        _renew_receipt(dest, edited, store[moved.record.name])
+    return Adopted(moved.record, moved.changed, edited.paths, edited.problems)
 
 
 def _merged(
@@ -255,11 +236,14 @@ def _laid_over(below: SetContents, above: SetContents, part: Part) -> SetContent
     files = {path: blob for path, blob in below.files.items() if not part.holds(path)}
     detectors = {}
     for key, manifest in below.detectors.items():
-        for type_name in manifest.constants:
-            if part.holds(f"{'/'.join(key)}/{type_name}/"):
-                manifest = manifest.replaced(type_name, {})
-        if manifest.constants:
-            detectors[key] = manifest
+        folder = "/".join(key)
+        kept = {
+            type_name: by_range
+            for type_name, by_range in manifest.constants.items()
+            if not part.holds(f"{folder}/{type_name}/")
+        }
+        if kept:
+            detectors[key] = DetectorManifest(kept)
     for key, manifest in above.detectors.items():
         there = detectors.get(key, DetectorManifest())
         detectors[key] = DetectorManifest({**there.constants, **manifest.constants})

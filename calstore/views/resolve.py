@@ -116,8 +116,8 @@ def beyond_all(names: Iterable[RunRange], gone: RunRange) -> RunRange:
     last = Timeline(names).at(MAX_RUN)
     if last is None:
         raise Invalid(
-            f"no file name can begin beyond run {MAX_RUN}, so runs beyond it cannot keep a constant "
-            f"that {gone} loses; write {gone.first}-end"
+            f"no file name can begin beyond run {MAX_RUN}, so runs beyond it cannot keep a "
+            f"constant that {gone} loses; write {gone.first}-end"
         )
     return RunRange(last.first, END)
 
