@@ -32,8 +32,8 @@ from calstore.formats import psana_text
 Calstore = Callable[..., Outcome]
 
 COMMANDS = (
-    *("init", "import", "refs", "log", "show", "get", "fork", "tag", "set", "delete-ref"),
-    *("materialize", "verify", "demo"),
+    *("init", "import", "refs", "log", "show", "coverage", "get", "fork", "tag", "set"),
+    *("delete-ref", "materialize", "status", "adopt", "approve", "config", "verify", "demo"),
 )
 NAME_AND_DIGEST = r"{}@{}  xxh128:[0-9a-f]{{12}}"
 

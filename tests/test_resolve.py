@@ -3,35 +3,10 @@
 from itertools import pairwise
 
 from hypothesis import example, given
-from hypothesis import strategies as st
+from ranges import LIVE, RUNS, by_brute_force, run_ranges, sets_of_ranges
 
 from calstore.model.runs import END, MAX_RUN, RunRange
 from calstore.views.resolve import Timeline, override
-
-LIVE = 0x7FFFFFFF
-
-# Few bounds, so that ranges overlap, touch and begin together; and both ends of what can be named.
-bounds = st.sampled_from([*range(12), *range(MAX_RUN - 4, MAX_RUN + 1)])
-
-
-@st.composite
-def run_ranges(draw):
-    first = draw(bounds)
-    last = draw(st.one_of(st.just(END), bounds.filter(lambda run: run >= first)))
-    return RunRange(first, last)
-
-
-sets_of_ranges = st.sets(run_ranges(), max_size=9)
-RUNS = [*range(14), *range(MAX_RUN - 6, MAX_RUN + 4), LIVE]
-
-
-def by_brute_force(ranges, run):
-    """The reference's words: the largest begin wins; among equal begins the smallest end."""
-    ordered = sorted(ranges, key=lambda runs: (runs.first, -runs.last))
-    for runs in reversed(ordered):
-        if runs.first <= run <= runs.last:
-            return runs
-    return None
 
 
 @given(sets_of_ranges)

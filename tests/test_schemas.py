@@ -6,6 +6,7 @@ A schema that accepts everything proves nothing: each is also shown broken docum
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -23,8 +24,12 @@ from hypothesis import strategies as st
 from jsonschema.protocols import Validator
 from referencing import Registry, Resource
 
+from calstore.model.manifests import DetectorManifest, SetManifest
 from calstore.model.names import RefName
 from calstore.model.runs import RunRange
+from calstore.repository.change import put_set
+from calstore.repository.store import open_store
+from calstore.store import objects
 
 SCHEMAS = Path(__file__).resolve().parents[1] / "schemas"
 NAMES = sorted(path.stem for path in SCHEMAS.glob("*.json"))
@@ -100,6 +105,14 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     done("fork", "xpp/main", "xpp/users/wilson/try", "-m", "another\nline")
     done("set", "xpp/users/wilson/try", "Opal", "pedestals", "7-8", "new.npy")
     done("tag", "xpp/main@1", "xpp/published")
+    done("approve", "xpp/main", "--status", "good", "--reason", "flat")
+    done("config", "calib-dir/xppn4116", "/reg/xppn4116/calib")
+    found["config"] = [printed("config"), printed("config", "data-dir")]
+    found["coverage"] = [
+        printed("coverage", "xpp/main"),
+        printed("coverage", "xpp/main@1", "--detector", "Opal", "--run", "6"),
+        _coverage_of_swapped_panels(folder),
+    ]
     done("fork", "xpp/main", "detectors/epix_1/main")
     done("delete-ref", "detectors/epix_1/main")
     found["refs"] = [printed("refs"), printed("refs", "--deleted"), printed("refs", "nothing/*")]
@@ -134,6 +147,21 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     found["verify"] = [printed("verify"), printed("verify", "xpp/main")]
     found["verify"].append(_verified_with_damage(folder))
     return found
+
+
+def _coverage_of_swapped_panels(folder: Path) -> Any:
+    """Of a set that no command makes yet: pedestals and gains that know their panels."""
+    store = open_store(folder / ".calstore")
+    array = store["xpp/main"]["Opal"].at(1)["pedestals"].constant
+    constants = {
+        name: {RunRange(1, 9): dataclasses.replace(array, serials=(serial,))}
+        for name, serial in (("pedestals", "left"), ("pixel_gain", "right"))
+    }
+    manifest = objects.put(store.backend, objects.MANIFESTS, DetectorManifest(constants).encoded())
+    reference = put_set(store, SetManifest({("Camera::CalibV1", "Det.0:Opal1000.0"): manifest}))
+    outcome = run("coverage", str(reference.digest), "--json", folder=folder)
+    assert outcome.code == 0, outcome.err
+    return json.loads(outcome.out)
 
 
 def _manifests(store: Path) -> tuple[list[Any], list[Any]]:
@@ -238,6 +266,9 @@ def _maps_by_content(name: str) -> list[re.Pattern[str]]:
         "set-manifest": ["detectors", "detectors/[^/]+", "files"],
         "detector-manifest": ["constants", "constants/[^/]+", "constants/[^/]+/[^/]+"],
         "view-receipt": ["files", "links"],
+        "config": ["settings"],
+        "coverage": ["detectors/[^/]+/absent"],
+        "log": ["approvals"],
     }
     return [re.compile(text) for text in by_name.get(name, [])]
 

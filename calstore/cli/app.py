@@ -10,6 +10,9 @@ import typer
 from calstore._version import __version__
 from calstore.cli import (
     adopt,
+    approve,
+    config,
+    coverage,
     delete_ref,
     demo,
     fork,
@@ -43,6 +46,7 @@ app.command("import")(import_.import_)
 app.command("refs")(refs.refs)
 app.command("log")(log.log)
 app.command("show")(show.show)
+app.command("coverage")(coverage.coverage)
 app.command("get")(get.get)
 app.command("fork")(fork.fork)
 app.command("tag")(tag.tag)
@@ -52,6 +56,8 @@ app.command("materialize")(materialize.materialize)
 app.command("deploy", hidden=True)(materialize.materialize)
 app.command("status")(status.status)
 app.command("adopt")(adopt.adopt)
+app.command("approve")(approve.approve)
+app.command("config")(config.config)
 app.command("verify")(verify.verify)
 app.command("demo")(demo.demo)
 

@@ -98,6 +98,28 @@ def record_json(record: Record) -> dict[str, Any]:
     }
 
 
+def approval_json(approval: Record | None) -> dict[str, Any] | None:
+    """An approval as ``schemas/definitions.json`` describes it."""
+    if approval is None:
+        return None
+    who = approval.stamp.who
+    return {
+        "name": approval.name,
+        "reason": approval.stamp.why,
+        "status": approval.status,
+        "verified": False,
+        "when": approval.stamp.when,
+        "who": {"claimed": who.claimed, "host": who.host, "uid": who.uid, "user": who.user},
+    }
+
+
+def approval_text(approval: Record) -> str:
+    """What people read of an approval; nobody signed it, so the name is a claim."""
+    stamp = approval.stamp
+    when = stamp.when[:16].replace("T", " ")
+    return printable(f"{approval.status} by {stamp.who} (name claimed), {when}: {stamp.why}")
+
+
 def named(record: Record) -> str:
     """What the next command needs: the record's name and its digest."""
     digest = "deleted" if record.manifest is None else record.manifest.digest.short

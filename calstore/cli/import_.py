@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from calstore.cli.context import (
     JsonOption,
     MessageOption,
-    RefArgument,
     emit_json,
     named,
     opened,
@@ -20,11 +19,20 @@ from calstore.cli.context import (
     warn,
 )
 
+if TYPE_CHECKING:
+    from calstore.repository.store import Store
+
 
 def import_(
     context: typer.Context,
-    tree: Annotated[Path, typer.Argument(metavar="DIR", help="A calib directory.")],
-    ref: RefArgument,
+    tree: Annotated[
+        Path,
+        typer.Argument(metavar="DIR|EXPERIMENT", help="A calib directory, or whose it is."),
+    ],
+    ref: Annotated[
+        str | None,
+        typer.Argument(metavar="[REF]", help="A ref; of an experiment by default its main."),
+    ] = None,
     message: MessageOption = "",
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a tree with any problem.")
@@ -41,18 +49,24 @@ def import_(
     """Make REF hold what a calib directory holds; the directory is only read.
 
     Every file is kept, byte for byte. A version is added only if something changed since the
-    last import, so a cron line is a history. What psana would stumble over is reported.
+    last import, so a cron line is a history. What psana would stumble over is reported. A bare
+    name that is no directory here is an experiment, whose calib directory the store knows (see:
+    calstore config).
 
+    Example: calstore import xppn4116
     Example: calstore import /sdf/data/lcls/ds/xpp/xppn4116/calib xppn4116/main -m "as found"
 
-    Exit codes: 3 no store, 4 REF or a file changed meanwhile, 5 a tree that cannot be taken.
+    Exit codes: 3 no store or no directory, 4 REF or a file changed meanwhile, 5 a tree that
+    cannot be taken.
     """
     from calstore.cli.identity import stamp
     from calstore.formats.calib_tree import LEFT_OUT
     from calstore.repository.import_tree import import_tree
 
+    store = opened(context)
+    tree, ref = _places(store, tree, ref)
     imported = import_tree(
-        opened(context),
+        store,
         tree,
         ref,
         stamp(message),
@@ -77,12 +91,15 @@ def import_(
                     for problem in imported.problems
                 ],
                 "record": record_json(imported.record),
+                "shadowed": list(imported.shadowed),
             }
         )
         return
     if imported.changed or not quiet:
         for problem in imported.problems:
             warn(str(problem))
+        for shadow in imported.shadowed:
+            warn(shadow)
         if imported.left_out:
             warn(f"left out by rule: {', '.join(imported.left_out)}")
         said = "" if imported.changed else "  unchanged"
@@ -90,3 +107,16 @@ def import_(
             f"{named(imported.record)}  {imported.constants} constants, "
             f"{imported.files} other files, {size_text(imported.size)}{said}"
         )
+
+
+def _places(store: Store, tree: Path, ref: str | None) -> tuple[Path, str]:
+    """The directory and the ref that the arguments mean."""
+    from calstore.errors import Invalid
+    from calstore.repository.settings import calib_dir, is_experiment
+
+    name = str(tree)
+    if is_experiment(name) and (ref is None or not tree.is_dir()):
+        return calib_dir(store, name), ref or f"{name}/main"
+    if ref is None:
+        raise Invalid(f"{tree} is no name of an experiment, so name the ref as well: {tree} REF")
+    return tree, ref

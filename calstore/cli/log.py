@@ -9,6 +9,8 @@ import typer
 from calstore.cli.context import (
     JsonOption,
     RefArgument,
+    approval_json,
+    approval_text,
     emit_json,
     named,
     opened,
@@ -25,7 +27,7 @@ def log(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the history of a ref, the newest record first: what, who, when and why.
+    """Show the history of a ref, the newest record first: what, who, when, why, and who approved.
 
     Any record is a version that other commands take: calstore show xppn4116/main@7
 
@@ -35,15 +37,29 @@ def log(
     """
     from itertools import islice
 
+    from calstore.repository.approvals import approval_finder
     from calstore.repository.refs import log as read_log
 
-    records = islice(read_log(opened(context), ref), limit)
+    store = opened(context)
+    approval = approval_finder(store)
+    records = (
+        (record, None if record.manifest is None else approval(record.manifest.digest))
+        for record in islice(read_log(store, ref), limit)
+    )
     if as_json:
-        emit_json({"records": [record_json(record) for record in records]})
+        listed = list(records)
+        approvals = {
+            record.name: approval_json(approved) for record, approved in listed if approved
+        }
+        emit_json(
+            {"approvals": approvals, "records": [record_json(record) for record, _ in listed]}
+        )
         return
-    for record in records:
+    for record, approved in records:
         when = record.stamp.when[:19].replace("T", " ")
         who = printable(str(record.stamp.who))
         typer.echo(f"{named(record)}  {when}  {who}\n    {printable(record.what)}")
         for line in record.stamp.why.splitlines():
             typer.echo(f"    {printable(line)}")
+        if approved is not None:
+            typer.echo(f"    {approval_text(approved)}")

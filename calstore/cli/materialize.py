@@ -17,6 +17,7 @@ from calstore.cli.context import (
 )
 
 if TYPE_CHECKING:
+    from calstore.repository.store import Store
     from calstore.repository.version import Version
     from calstore.views.selection import Selection
 
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
 def materialize(
     context: typer.Context,
     ref: VersionArgument,
-    dest: Annotated[Path, typer.Argument(metavar="DEST", help="A directory, new or there.")],
+    dest: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DEST]",
+            help="A directory, new or there; by default the experiment's calib directory.",
+        ),
+    ] = None,
     layout: Annotated[
         str,
         typer.Option(
@@ -47,12 +54,16 @@ def materialize(
     discard: Annotated[
         bool, typer.Option("--discard", help="Overwrite what somebody changed in DEST.")
     ] = False,
+    approved: Annotated[
+        bool, typer.Option("--approved", help="The newest version of REF that is approved.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make DEST a directory that psana reads, from a version.
 
     A new DEST appears at once; one that is there is updated file by file, and what other tools
-    put there stays. Nothing is touched if a file that would be is not as calstore left it.
+    put there stays. Nothing is touched if a file that would be is not as calstore left it. Only
+    a ref of an experiment has a DEST by default (see: calstore config); a sandbox has none.
 
     Example: calstore materialize xppn4116/main ./calib
 
@@ -68,7 +79,8 @@ def materialize(
     if for_ not in (None, "ami"):
         raise Invalid(f"views can be made for ami, not for {for_!r}")
     store = opened(context)
-    version = store[ref]
+    version = store.version(ref, approved=approved)
+    dest = dest or _calib_dir(store, version)
     change = make(
         store,
         version,
@@ -115,3 +127,13 @@ def _selection(version: Version, only: tuple[str, str] | None, run: int | None) 
     if only[1] not in (*types, "all"):
         raise NotFound(f"no {only[1]} for {key[1]}; it has {', '.join(types)}")
     return Selection(key, None if only[1] == "all" else only[1], run)
+
+
+def _calib_dir(store: Store, version: Version) -> Path:
+    from calstore.errors import Invalid
+    from calstore.model.names import RefName
+    from calstore.repository.settings import calib_dir_of_ref
+
+    if version.record is None:
+        raise Invalid(f"{version.name} is a digest, of no experiment; name DEST")
+    return calib_dir_of_ref(store, RefName(version.record.log.removeprefix("refs/")))

@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from calstore.cli.context import JsonOption, emit_json, opened, record_json, table
+from calstore.cli.context import (
+    JsonOption,
+    approval_json,
+    emit_json,
+    opened,
+    record_json,
+    table,
+)
 
 
 def refs(
@@ -17,7 +24,7 @@ def refs(
     deleted: Annotated[bool, typer.Option("--deleted", help="Deleted refs too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List versions: the newest record of each ref, its digest, who made it and when.
+    """List versions: the newest record of each ref, its digest, its approval, who made it and when.
 
     Example: calstore refs 'xppn4116/*'
 
@@ -25,19 +32,27 @@ def refs(
     """
     from fnmatch import fnmatchcase
 
+    from calstore.repository.approvals import approval_finder
     from calstore.repository.refs import refs as list_refs
 
+    store = opened(context)
+    approval = approval_finder(store)
     found = [
-        ref
-        for ref in list_refs(opened(context), deleted=deleted)
+        (ref, None if ref.head.manifest is None else approval(ref.head.manifest.digest))
+        for ref in list_refs(store, deleted=deleted)
         if fnmatchcase(ref.name.text, pattern)
     ]
     if as_json:
         emit_json(
             {
                 "refs": [
-                    {"head": record_json(ref.head), "kind": ref.kind, "name": ref.name.text}
-                    for ref in found
+                    {
+                        "approval": approval_json(approved),
+                        "head": record_json(ref.head),
+                        "kind": ref.kind,
+                        "name": ref.name.text,
+                    }
+                    for ref, approved in found
                 ]
             }
         )
@@ -47,11 +62,12 @@ def refs(
             ref.head.name,
             "deleted" if ref.head.manifest is None else ref.head.manifest.digest.short,
             ref.kind,
+            "-" if approved is None else approved.status or "",
             ref.head.stamp.when[:16].replace("T", " "),
             str(ref.head.stamp.who),
             ref.head.stamp.why or ref.head.what,
         )
-        for ref in found
+        for ref, approved in found
     ]
     if rows:
         typer.echo(table(rows))

@@ -10,6 +10,8 @@ import typer
 from calstore.cli.context import (
     JsonOption,
     VersionArgument,
+    approval_json,
+    approval_text,
     emit_json,
     opened,
     size_text,
@@ -44,8 +46,11 @@ def show(
     Exit codes: 3 no such version, detector or type, 6 a manifest is damaged.
     """
     from calstore.errors import NotFound
+    from calstore.repository.approvals import approval_of
 
-    version = opened(context)[ref]
+    store = opened(context)
+    version = store[ref]
+    approval = approval_of(store, version.digest)
     keys = version.detectors if detector is None else (version.find(detector),)
     found = [
         constant for key in keys for constant in _constants(version.detector(key), type_name, run)
@@ -55,9 +60,12 @@ def show(
         what = f"{type_name or 'constants'} for {detector or 'any detector'}"
         raise NotFound(f"no {what} in {version.name}{at}; calstore show {ref} lists all")
     if as_json:
-        emit_json(_document(version, found, detector is None))
+        document = _document(version, found, detector is None)
+        emit_json({**document, "approval": approval_json(approval)})
         return
     typer.echo(f"{version.name}  {version.digest}")
+    if approval is not None:
+        typer.echo(approval_text(approval))
     typer.echo(table([_row(constant) for constant in found]))
     if type_name is not None:
         for constant in found:

@@ -221,3 +221,28 @@ def fixed_shape(group_name: str, type_name: str) -> tuple[int, ...] | None:
         return None
     row = group(group_name)
     return None if row is None else row.shape
+
+
+_LOADED = ("pedestals", "pixel_rms", "pixel_status", "pixel_gain", "common_mode", "geometry")
+
+
+def psana_loads(group_name: str) -> tuple[str, ...]:
+    """The types that psana asks for whenever it calibrates; none for a group it does not know."""
+    row = group(group_name)
+    if row is None or row.common_mode is None:
+        return ()
+    return (*_LOADED, "pixel_offset") if group_name == "Jungfrau::CalibV1" else _LOADED
+
+
+def psana_default(group_name: str, type_name: str) -> str:
+    """What psana's Python reader goes on with in silence when it finds no constant, in words."""
+    kind, row = calibration_type(type_name), group(group_name)
+    if kind is None or row is None:
+        return "nothing"
+    if kind.name == "geometry":
+        return "the table shipped with psana"
+    if kind.name == "common_mode":
+        return " ".join(map(str, row.common_mode)) if row.common_mode else "nothing"
+    if row.shape is None:
+        return "no array: the data stay as they are"
+    return f"{kind.default} everywhere"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from calstore.errors import CalstoreError, Corrupt
 from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Reference
 from calstore.model.manifests import DetectorManifest, SetManifest
+from calstore.model.records import SETTINGS
 from calstore.repository.store import Store
 from calstore.store import logs, objects
 from calstore.store.backend import Backend
@@ -44,14 +46,18 @@ class Reach:
             if user in seen:
                 continue
             seen.add(user)
-            if "@" in user:
+            if "@" in user and not user.startswith("approvals/"):
                 found.add(user)
             waiting.extend(self.users.get(user, ()))
         return sorted(found, key=_by_name_and_number)
 
 
-def reach(store: Store, families: tuple[str, ...] = ("refs/",)) -> Reach:
-    """Walk from the records of all refs (or of some) to every object; goes on past damage."""
+EVERYTHING: Final = ("refs/", "approvals/", f"{SETTINGS}/")
+"""The families of logs that a store has."""
+
+
+def reach(store: Store, families: tuple[str, ...] = EVERYTHING) -> Reach:
+    """Walk from all records (or those of some logs) to every object; goes on past damage."""
     found = Reach()
     logs_found: set[str] = set()
     for family in families:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from calstore.repository.store import Store, ref_name
 from calstore.repository.version import load_detector, load_set
 from calstore.store import logs, objects
 from calstore.store.budget import Budget
+from calstore.views.coverage import shadow_of
 
 _WORKERS = 4
 
@@ -46,6 +47,9 @@ class Imported:
         What readers would stumble over, in files that are new or changed.
     left_out
         Paths left out by rule.
+    shadowed
+        What is new and does not reach all its runs, because psana's rule gives some of them
+        another constant. In a ref's first import, only what no run gets.
     """
 
     record: Record
@@ -55,6 +59,7 @@ class Imported:
     size: int
     problems: tuple[Problem, ...]
     left_out: tuple[str, ...]
+    shadowed: tuple[str, ...]
 
 
 def import_tree(
@@ -115,7 +120,19 @@ def import_tree(
         size=sum(found.files.values()),
         problems=tuple(problems),
         left_out=tuple(found.left_out),
+        shadowed=tuple(_shadowed(ingested, before)),
     )
+
+
+def _shadowed(ingested: Ingested, before: Before) -> Iterator[str]:
+    for key, manifest in ingested.detectors().items():
+        for name, by_range in manifest.constants.items():
+            for runs, constant in by_range.items():
+                if before.constants.get((key, name, runs)) == constant:
+                    continue
+                shadow = shadow_of(by_range, runs)
+                if shadow is not None and (shadow.is_whole or before.constants):
+                    yield f"{key[1]} {name} {shadow}"
 
 
 def _refuse(problems: Iterable[Problem], *, fatal_only: bool) -> None:

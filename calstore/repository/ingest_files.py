@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
 
@@ -95,6 +95,8 @@ def ingest_files(
                 return old, ()
             interpreted = interpret(data, place)
             constant = ingest(store.backend, data, place, interpreted, before.known)
+            if old is not None and old.content == constant.content:
+                constant = replace(constant, serials=old.serials)
             return constant, () if constant == old else interpreted.problems
 
     ingested = Ingested()

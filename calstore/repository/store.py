@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 FOLDER = ".calstore"
 """What a store is called when nobody names it otherwise."""
 
+APPROVED = "approved"
+"""Stands in a record's place for the newest one whose set is approved as good."""
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -31,6 +34,8 @@ class Store:
     def __getitem__(self, text: str) -> Version:
         """The version that a ref (``xppn4116/main``), a record (``…@7``) or a digest names.
 
+        ``xppn4116/main@approved`` is the newest version of the ref that somebody approved.
+
         Raises
         ------
         NotFound
@@ -41,6 +46,12 @@ class Store:
         from calstore.repository.version import open_version
 
         return open_version(self, text)
+
+    def version(self, name: str, *, approved: bool = False) -> Version:
+        """``store[name]``, or the newest approved version of the ref; see `__getitem__`."""
+        if not approved:
+            return self[name]
+        return self[f"{ref_name(name)}@{APPROVED}"]
 
     def __iter__(self) -> Iterator[str]:
         from calstore.repository.refs import refs

@@ -11,7 +11,7 @@ from calstore.errors import CalstoreError, Corrupt, Invalid, NotFound
 from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Digest, xxh128
 from calstore.model.names import RefName
-from calstore.repository.damage import Reach, reach
+from calstore.repository.damage import EVERYTHING, Reach, reach
 from calstore.repository.store import Store
 from calstore.store import logs, marker, objects
 from calstore.store.budget import Budget
@@ -72,7 +72,7 @@ def verify(
         When there is no such ref.
     """
     marker.read(store.backend)
-    families: tuple[str, ...] = ("refs/",)
+    families: tuple[str, ...] = EVERYTHING
     if name is not None:
         ref = RefName(name)
         families = (f"{ref.log}/",)

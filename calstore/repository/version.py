@@ -15,8 +15,9 @@ from calstore.model.manifests import Constant, Detector, DetectorManifest, SetMa
 from calstore.model.names import RefName
 from calstore.model.records import Record
 from calstore.model.runs import RunRange
+from calstore.repository.approvals import newest_approved
 from calstore.repository.damage import naming_versions
-from calstore.repository.store import Store, head_of
+from calstore.repository.store import APPROVED, Store, head_of
 from calstore.store import logs, objects
 from calstore.views.resolve import Timeline
 
@@ -252,6 +253,9 @@ def locate(store: Store, text: str) -> tuple[Reference, logs.Entry | None]:
     ref = RefName(name)
     if not number and "@" not in text:
         entry = head_of(store, ref)
+    elif number == APPROVED:
+        head_of(store, ref)
+        entry = newest_approved(store, ref)
     else:
         entry = _numbered(store, ref, number)
     if entry.record.manifest is None:
@@ -285,7 +289,7 @@ def _naming_file(store: Store, reference: Reference) -> Iterator[None]:
 
 def _numbered(store: Store, ref: RefName, number: str) -> logs.Entry:
     if not (number.isdecimal() and number.isascii() and 0 < int(number) < 10**8):
-        raise Invalid(f"{ref}@{number} is no record; write {ref}@1, {ref}@2, …")
+        raise Invalid(f"{ref}@{number} is no record; write {ref}@1, {ref}@2, … or {ref}@{APPROVED}")
     try:
         return logs.read(store.backend, ref.log, int(number))
     except NotFound:

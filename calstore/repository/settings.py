@@ -1,0 +1,149 @@
+"""What a store was told about its experiments: where their data and calib directories are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from calstore._version import __version__
+from calstore.errors import Invalid, NotFound
+from calstore.model.names import RefName
+from calstore.model.records import SETTINGS, Record, Stamp
+from calstore.repository.store import Store
+from calstore.store import logs
+
+CALIB_DIR: Final = "calib-dir"
+DEFAULTS: Final[Mapping[str, str]] = {
+    CALIB_DIR: "/sdf/data/lcls/ds/{instrument}/{experiment}/calib",
+    "data-dir": "/sdf/data/lcls/ds/{instrument}/{experiment}/xtc",
+}
+"""Where LCLS keeps them (lcls-daq/ami event/Calib.cc names the root)."""
+
+_EXPERIMENT = re.compile(r"(?=.*[0-9])[A-Za-z]{3}[A-Za-z0-9]{1,60}")
+_FIELD = re.compile(r"\{([^{}]*)\}")
+
+
+def settings_of(store: Store) -> Mapping[str, str]:
+    """All settings that somebody made, by name; see docs/format.md, section 9.
+
+    Raises
+    ------
+    Corrupt
+        When the newest record of them is damaged.
+    """
+    entry = logs.head(store.backend, SETTINGS)
+    return {} if entry is None else entry.record.settings or {}
+
+
+def change_setting(store: Store, name: str, value: str | None, stamp: Stamp) -> Record | None:
+    """Let a setting have another value, ``None`` for its default; ``None`` if it has it already.
+
+    Raises
+    ------
+    Invalid
+        For a name that no setting has, or a value that is no absolute path.
+    """
+    _check_name(name)
+    if value is not None:
+        _check_value(name, value)
+    while True:
+        before = logs.head(store.backend, SETTINGS)
+        old = {} if before is None else before.record.settings or {}
+        new = {key: text for key, text in old.items() if key != name}
+        if value is not None:
+            new[name] = value
+        if new == old:
+            return None
+        record = Record(
+            log=SETTINGS,
+            number=1 if before is None else before.record.number + 1,
+            operation="config",
+            what=f"{name} is {'the default' if value is None else value}",
+            stamp=stamp,
+            software=f"calstore {__version__}",
+            parents=() if before is None else (before.parent,),
+            settings=new,
+        )
+        if logs.append(store.backend, record):
+            return record
+
+
+def place_of(store: Store, name: str, experiment: str) -> Path:
+    """Where an experiment has its ``calib-dir`` or ``data-dir``.
+
+    Raises
+    ------
+    Invalid
+        For a text that is no name of an experiment.
+    """
+    if not is_experiment(experiment):
+        raise Invalid(f"{experiment!r} is no name of an experiment, such as xppn4116")
+    found = settings_of(store)
+    pattern = found.get(f"{name}/{experiment}") or found.get(name) or DEFAULTS[name]
+    fields = {"experiment": experiment, "instrument": experiment[:3].lower()}
+    return Path(_FIELD.sub(lambda match: fields[match[1]], pattern))
+
+
+def calib_dir(store: Store, experiment: str) -> Path:
+    """The calib directory of an experiment; it, or the folder for it, is there.
+
+    Raises
+    ------
+    NotFound
+        When neither is.
+    """
+    path = place_of(store, CALIB_DIR, experiment)
+    if not path.parent.is_dir():
+        raise NotFound(
+            f"the calib directory of {experiment} would be {path}, but there is no {path.parent}; "
+            f"name a directory, or say where it is: calstore config {CALIB_DIR}/{experiment} PATH"
+        )
+    return path
+
+
+def calib_dir_of_ref(store: Store, ref: RefName) -> Path:
+    """The directory that a ref's experiment reads, for a ref that may be meant for it.
+
+    Raises
+    ------
+    Invalid
+        For a sandbox, or what belongs to a detector: nobody's analysis reads it unasked.
+    """
+    if not is_experiment(ref.experiment) or "/users/" in ref.text:
+        raise Invalid(f"{ref} has no directory of its own; name DEST")
+    return calib_dir(store, ref.experiment)
+
+
+def is_experiment(text: str) -> bool:
+    """Whether a text may name an experiment: three letters for the instrument, then a number."""
+    return _EXPERIMENT.fullmatch(text) is not None
+
+
+def _check_name(name: str) -> None:
+    kind, slash, experiment = name.partition("/")
+    if kind not in DEFAULTS or (slash and not is_experiment(experiment)):
+        known = ", ".join(f"{kind}, {kind}/<experiment>" for kind in DEFAULTS)
+        raise Invalid(f"there is no setting {name!r}; there are {known}")
+
+
+def _check_value(name: str, value: str) -> None:
+    fields = _FIELD.findall(value)
+    unknown = set(fields) - {"instrument", "experiment"}
+    bare = _FIELD.sub("", value)
+    if (
+        not value.startswith("/")
+        or unknown
+        or "{" in bare
+        or "}" in bare
+        or not value.isprintable()
+    ):
+        raise Invalid(
+            f"{value!r} is no absolute path, in which {{instrument}} and {{experiment}} may stand"
+        )
+    if "/" not in name and "experiment" not in fields:
+        raise Invalid(
+            f"{value} would be the {name} of every experiment; write {{experiment}} into it, or "
+            f"set {name}/<experiment>"
+        )
