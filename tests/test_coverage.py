@@ -251,7 +251,7 @@ def test_one_run_is_told_what_it_gets_and_why(imported: Calstore) -> None:
     assert told["pedestals"][2].startswith("since xpp/main@1, ")
     assert told["pedestals"][2].endswith("goes before 1-end, 10-20, 11-20, 11-30")
     assert told["pixel_status"][0] == "nothing"
-    assert "no array: the data stay as they are" in outcome.out
+    assert "no array, so the data stay as they are" in outcome.out
 
 
 def test_json_says_the_same_as_the_table(imported: Calstore) -> None:

@@ -83,7 +83,7 @@ def _rows(
     name = covered.name
     for piece in covered.stretches:
         if piece.winner is None:
-            yield name, piece.runs, "nothing", "", f"psana goes on with: {covered.default}"
+            yield name, piece.runs, "nothing", "", f"psana goes on with {covered.default}"
         else:
             is_live = covered.is_read_by_ami and piece.winner == covered.live
             digest = by_range[piece.winner].content.digest.short
@@ -94,7 +94,7 @@ def _rows(
 
 def _answer_row(answer: Answer, default: str) -> tuple[str, ...]:
     if answer.constant is None:
-        return answer.type_name, "nothing", "", f"psana goes on with: {default}"
+        return answer.type_name, "nothing", "", f"psana goes on with {default}"
     constant, record = answer.constant, answer.record
     why = []
     if record is not None:
@@ -106,8 +106,9 @@ def _answer_row(answer: Answer, default: str) -> tuple[str, ...]:
 
 
 def _remarks(one: DetectorCoverage, run: int | None) -> Iterator[str]:
-    for name, default in one.absent.items():
-        yield f"no {name}: psana goes on with: {default}"
+    for default in dict.fromkeys(one.absent.values()):
+        names = ", ".join(name for name, text in one.absent.items() if text == default)
+        yield f"no {names}: psana goes on with {default}"
     for mismatch in one.mismatches:
         if run is None or mismatch.first <= run <= mismatch.last:
             yield str(mismatch)

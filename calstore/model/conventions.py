@@ -244,5 +244,5 @@ def psana_default(group_name: str, type_name: str) -> str:
     if kind.name == "common_mode":
         return " ".join(map(str, row.common_mode)) if row.common_mode else "nothing"
     if row.shape is None:
-        return "no array: the data stay as they are"
+        return "no array, so the data stay as they are"
     return f"{kind.default} everywhere"

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from calstore.model.digest import Reference
-from calstore.model.manifests import SetManifest
+from calstore.model.digest import Reference, reference_to
+from calstore.model.manifests import DetectorManifest, SetManifest
 from calstore.repository.change import put_set
 from calstore.repository.store import Store
 from calstore.repository.version import load_detector
 from calstore.store import objects
-from calstore.views.merge import Merged, SetContents, merge_sets
+from calstore.views.merge import Merged, SetContents, merge_lines, merge_sets
 from calstore.views.plan import HISTORY
 
 
 def load_contents(store: Store, manifest: SetManifest) -> SetContents:
     """The set with its detector manifests, verified."""
-    detectors = {
-        key: load_detector(store, reference) for key, reference in manifest.detectors.items()
-    }
-    return SetContents(detectors, manifest.files)
+    return load_several(store, manifest)[0]
+
+
+def load_several(store: Store, *manifests: SetManifest) -> list[SetContents]:
+    """Sets with their detector manifests, verified; what they share is read once."""
+    known: dict[Reference, DetectorManifest] = {}
+    contents = []
+    for manifest in manifests:
+        detectors = {}
+        for key, reference in manifest.detectors.items():
+            if reference not in known:
+                known[reference] = load_detector(store, reference)
+            detectors[key] = known[reference]
+        contents.append(SetContents(detectors, manifest.files))
+    return contents
 
 
 def put_contents(store: Store, contents: SetContents) -> Reference:
@@ -29,21 +40,29 @@ def put_contents(store: Store, contents: SetContents) -> Reference:
     return put_set(store, SetManifest(detectors, contents.files))
 
 
-def merged(store: Store, base: SetContents, ours: SetContents, theirs: SetContents) -> Merged:
-    """What either side changed since ``base``; of a HISTORY, the lines of both."""
+def merged(
+    store: Store,
+    base: SetContents,
+    ours: SetContents,
+    theirs: SetContents,
+    *,
+    keep: bool = True,
+) -> Merged:
+    """What either side changed since ``base``; of a HISTORY, the lines of both.
+
+    Parameters
+    ----------
+    keep
+        Whether to store a HISTORY that was merged; else the result can be looked at, no more.
+    """
 
     def merge_file(
         path: str, one: Reference | None, two: Reference | None, three: Reference | None
     ) -> Reference | None:
         if path.rpartition("/")[2] != HISTORY or two is None or three is None:
             return None
-        mine, other = _read(store, two), _read(store, three)
-        known = set(mine.splitlines())
-        missing = [line for line in other.splitlines() if line not in known]
-        if mine and not mine.endswith(b"\n"):
-            mine += b"\n"
-        data = mine + b"".join(line + b"\n" for line in missing)
-        return objects.put(store.backend, objects.BLOBS, data)
+        data = merge_lines(_read(store, two), _read(store, three))
+        return objects.put(store.backend, objects.BLOBS, data) if keep else reference_to(data)
 
     return merge_sets(base, ours, theirs, merge_file)
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from difflib import SequenceMatcher
 from typing import TypeAlias
 
-from calstore.errors import Invalid
 from calstore.model.digest import Reference
 from calstore.model.manifests import Constant, Detector, DetectorManifest
 from calstore.model.runs import END, MAX_RUN, RunRange
-from calstore.views.resolve import Timeline, beyond_all
-
-ByRange: TypeAlias = Mapping[RunRange, Constant]
+from calstore.views.course import (
+    ByRange,
+    Course,
+    Segment,
+    Winner,
+    is_same,
+    runs_text,
+    side_by_side,
+)
+from calstore.views.plan import placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +31,57 @@ class SetContents:
 
 
 @dataclass(frozen=True, slots=True)
-class MergeConflict:
-    """Runs of a detector's type, or a loose file, that both sides changed in different ways."""
+class RunConflict:
+    """Runs of a detector's type that cannot be merged.
 
-    where: str
-    first: int = 0
-    last: int = END
+    Parameters
+    ----------
+    why
+        Empty where both sides changed what these runs get, in different ways.
+    """
+
+    detector: Detector
+    type_name: str
+    first: int
+    last: int
+    why: str = ""
+
+    @property
+    def runs(self) -> str:
+        """The runs as people read them; they may begin beyond 9999."""
+        return runs_text(self.first, self.last)
 
     def __str__(self) -> str:
-        if (self.first, self.last) == (0, END):
-            return self.where
-        return f"{self.where} {self.first}-{'end' if self.last == END else self.last}"
+        where = f"{self.detector[1]} {self.type_name} {self.runs}"
+        return f"{where}: {self.why}" if self.why else where
+
+
+@dataclass(frozen=True, slots=True)
+class FileConflict:
+    """A loose file that cannot be merged; ``why`` is empty where both sides changed it."""
+
+    path: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}" if self.why else self.path
+
+
+MergeConflict: TypeAlias = RunConflict | FileConflict
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A constant that no run gets on the side that has it, and that the merge has no place for."""
+
+    detector: Detector
+    type_name: str
+    runs: RunRange
+    constant: Constant
+
+    def __str__(self) -> str:
+        digest = self.constant.content.digest.short
+        return f"{self.detector[1]} {self.type_name} {self.runs} {digest}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +90,7 @@ class Merged:
 
     result: SetContents
     conflicts: tuple[MergeConflict, ...]
+    dropped: tuple[Dropped, ...] = ()
 
 
 MergeFile: TypeAlias = Callable[
@@ -63,14 +110,34 @@ def merge_sets(
         Asked for loose files that both sides changed.
     """
     conflicts: list[MergeConflict] = []
+    dropped: list[Dropped] = []
     detectors = {}
     for key in sorted({*base.detectors, *ours.detectors, *theirs.detectors}):
         one, two, three = (side.detectors.get(key, _NONE) for side in (base, ours, theirs))
-        detector, disputed = _merge_detector(key, one, two, three)
-        conflicts.extend(disputed)
-        if detector.constants:
-            detectors[key] = detector
-    files = {}
+        types: dict[str, ByRange] = {}
+        for name in sorted({*one.constants, *two.constants, *three.constants}):
+            merged = merge_type(*(side.constants.get(name, {}) for side in (one, two, three)))
+            conflicts.extend(RunConflict(key, name, *each) for each in merged.conflicts)
+            dropped.extend(Dropped(key, name, *each) for each in merged.dropped)
+            if merged.by_range:
+                types[name] = merged.by_range
+        if types:
+            detectors[key] = DetectorManifest(types)
+    files, disputed = _merge_files(base, ours, theirs, merge_file)
+    conflicts.extend(disputed)
+    if not conflicts:
+        conflicts.extend(_collisions(detectors, files))
+    return Merged(SetContents(detectors, files), tuple(conflicts), tuple(dropped))
+
+
+_NONE = DetectorManifest()
+
+
+def _merge_files(
+    base: SetContents, ours: SetContents, theirs: SetContents, merge_file: MergeFile
+) -> tuple[dict[str, Reference], list[MergeConflict]]:
+    files: dict[str, Reference] = {}
+    conflicts: list[MergeConflict] = []
     for path in sorted({*base.files, *ours.files, *theirs.files}):
         before, mine, other = (side.files.get(path) for side in (base, ours, theirs))
         if before == mine or mine == other:
@@ -80,166 +147,221 @@ def merge_sets(
         else:
             chosen = merge_file(path, before, mine, other)
             if chosen is None:
-                conflicts.append(MergeConflict(path))
+                conflicts.append(FileConflict(path))
+                chosen = mine
         if chosen is not None:
             files[path] = chosen
-    return Merged(SetContents(detectors, files), tuple(conflicts))
+    return files, conflicts
 
 
-_NONE = DetectorManifest()
-
-
-def _merge_detector(
-    key: Detector,
-    base: DetectorManifest,
-    ours: DetectorManifest,
-    theirs: DetectorManifest,
-) -> tuple[DetectorManifest, list[MergeConflict]]:
-    if base == ours or ours == theirs:
-        return theirs, []
-    if base == theirs:
-        return ours, []
-    types: dict[str, ByRange] = {}
-    conflicts: list[MergeConflict] = []
-    for name in sorted({*base.constants, *ours.constants, *theirs.constants}):
-        one, two, three = (side.constants.get(name, {}) for side in (base, ours, theirs))
-        merged, disputed = merge_type(one, two, three)
-        conflicts.extend(MergeConflict(f"{key[1]} {name}", first, last) for first, last in disputed)
-        if merged:
-            types[name] = merged
-    return DetectorManifest(types), conflicts
-
-
-def merge_type(
-    base: ByRange, ours: ByRange, theirs: ByRange
-) -> tuple[ByRange, tuple[tuple[int, int], ...]]:
-    """The constants of one type after a merge, and the runs that both sides changed.
-
-    Each run gets what the side gives it that changed it. File names count only where they
-    decide what a run gets; constants that no run got may be left behind.
-    """
-    if base == ours or ours == theirs:
-        return theirs, ()
-    if base == theirs:
-        return ours, ()
-    wanted: list[_Segment] = []
-    disputed: list[tuple[int, int]] = []
-    for first, last, (one, two, three) in _segments(base, ours, theirs):
-        if _same(one, two) or _same(two, three):
-            wanted.append(_Segment(first, last, three))
-        elif _same(one, three):
-            wanted.append(_Segment(first, last, two))
-        else:
-            wanted.append(_Segment(first, last, two))
-            if disputed and disputed[-1][1] == first - 1:
-                disputed[-1] = (disputed[-1][0], last)
-            else:
-                disputed.append((first, last))
-    if disputed:
-        return ours, tuple(disputed)
-    by_name = _union(base, ours, theirs)
-    if by_name is not None and _gives(by_name, wanted):
-        return by_name, ()
-    try:
-        return _named(wanted), ()
-    except Invalid:
-        return ours, ((MAX_RUN + 1, END),)
+def _collisions(
+    detectors: Mapping[Detector, DetectorManifest], files: Mapping[str, Reference]
+) -> Iterator[FileConflict]:
+    """Paths that one side uses for a file, and the other for another file or a folder."""
+    constants = {place.path for place in placed(detectors, files, "psana")}
+    for path in sorted(constants & files.keys()):
+        yield FileConflict(path, "a loose file of one side is a constant's on the other")
+    paths = constants | files.keys()
+    for path in sorted(paths):
+        folders = path.split("/")[:-1]
+        for depth in range(1, len(folders) + 1):
+            if (folder := "/".join(folders[:depth])) in paths:
+                yield FileConflict(folder, f"a file of one side is a folder, of {path}, on the other")
 
 
 @dataclass(frozen=True, slots=True)
-class _Segment:
-    """Runs that all get the same constant, under the name that it had; ``None`` for nothing."""
+class MergedType:
+    """The constants of one type after a merge.
 
-    first: int
-    last: int
-    winner: tuple[RunRange, Constant] | None
+    Parameters
+    ----------
+    conflicts
+        First and last run of what cannot be merged, and why where that is another reason than
+        that both changed it; ``by_range`` is what ours has, then.
+    dropped
+        What either side added or both kept, unused, and has no place in ``by_range``.
+    """
 
-
-_Winner: TypeAlias = "tuple[RunRange, Constant] | None"
-
-
-def _segments(*sides: ByRange) -> Iterator[tuple[int, int, list[_Winner]]]:
-    """Runs in order, cut wherever any side changes, with what each side gives them."""
-    timelines = [Timeline(side) for side in sides]
-    edges = {0, END + 1}
-    for timeline in timelines:
-        for piece in timeline.pieces:
-            edges.update((piece.first, piece.last + 1))
-    for first, following in pairwise(sorted(edges)):
-        winners: list[_Winner] = []
-        for side, timeline in zip(sides, timelines, strict=True):
-            runs = timeline.at(first)
-            winners.append(None if runs is None else (runs, side[runs]))
-        yield first, following - 1, winners
+    by_range: ByRange
+    conflicts: tuple[tuple[int, int, str], ...] = ()
+    dropped: tuple[tuple[RunRange, Constant], ...] = ()
 
 
-def _same(one: _Winner, two: _Winner) -> bool:
-    """Whether two sides give the same: the file's name does not matter."""
-    if one is None or two is None:
-        return one is two
-    return _meant(one[1]) == _meant(two[1])
+def merge_type(base: ByRange, ours: ByRange, theirs: ByRange) -> MergedType:
+    """The constants of one type that give each run what the side gives it that changed it.
+
+    Constants that no run gets stay too, unless a side took them out. Names are merged one by
+    one, as files in a folder, where that gives each run the right constant; else the runs that
+    a side changed are named anew.
+    """
+    if base == ours or ours == theirs:
+        return MergedType(theirs)
+    if base == theirs:
+        return MergedType(ours)
+    courses = [Course.of(side) for side in (base, ours, theirs)]
+    wanted, conflicts = _wanted(*courses)
+    if conflicts:
+        return MergedType(ours, tuple(conflicts))
+    merged = by_name = _merge_names(base, ours, theirs)
+    if not all(is_same(*pair) for _, _, pair in side_by_side(Course.of(by_name), wanted)):
+        unused = by_name.keys() - courses[1].names - courses[2].names
+        kept = {
+            runs: constant
+            for runs, constant in by_name.items()
+            if ours.get(runs) == theirs.get(runs)
+            or (runs in unused and not _leaves_out(wanted, runs))
+        }
+        merged = _named(wanted, kept)
+    there = {constant.renamed() for constant in merged.values()}
+    dropped = {
+        runs: constant
+        for side, course in ((ours, courses[1]), (theirs, courses[2]))
+        for runs, constant in side.items()
+        if runs not in course.names
+        and base.get(runs) != constant
+        and constant.renamed() not in there
+    }
+    return MergedType(merged, dropped=tuple(sorted(dropped.items(), key=lambda item: item[0])))
 
 
-def _meant(constant: Constant) -> tuple[object, ...]:
-    return constant.content, constant.source, constant.serials
+def _wanted(base: Course, ours: Course, theirs: Course) -> tuple[Course, list[tuple[int, int, str]]]:
+    """What each run shall get, and the runs for which that cannot be said."""
+    segments: list[Segment] = []
+    disputed: list[tuple[int, int, str]] = []
+    for first, last, (before, mine, other) in side_by_side(base, ours, theirs):
+        if is_same(before, mine):
+            segments.append(Segment(first, last, other))
+        else:
+            segments.append(Segment(first, last, mine))
+            if not (is_same(mine, other) or is_same(before, other)):
+                if disputed and disputed[-1][1] == first - 1:
+                    first = disputed.pop()[0]
+                disputed.append((first, last, ""))
+    wanted = Course(segments)
+    beyond = MAX_RUN + 1
+    is_open = not any(first <= beyond and MAX_RUN <= last for first, last, _ in disputed)
+    if is_open and wanted.at(MAX_RUN) is None and wanted.at(beyond) is not None:
+        disputed.append((beyond, END, _NO_NAME))
+    return wanted, disputed
 
 
-def _union(base: ByRange, ours: ByRange, theirs: ByRange) -> ByRange | None:
-    """The merge name by name, as of files in a folder; ``None`` where both changed one."""
+_NO_NAME = (
+    f"one side has a constant there and the other took away what run {MAX_RUN} gets, "
+    f"but no file name can begin beyond {MAX_RUN}"
+)
+
+
+def _merge_names(base: ByRange, ours: ByRange, theirs: ByRange) -> dict[RunRange, Constant]:
+    """The merge name by name, as of files in a folder."""
     merged = {}
     for runs in {*base, *ours, *theirs}:
-        one, two, three = (side.get(runs) for side in (base, ours, theirs))
-        if one == two or two == three:
-            chosen = three
-        elif one == three:
-            chosen = two
+        before, mine, other = (side.get(runs) for side in (base, ours, theirs))
+        if before == mine or mine == other:
+            chosen = other
+        elif before == other:
+            chosen = mine
         else:
-            return None
+            chosen = other if mine is None else mine
         if chosen is not None:
             merged[runs] = chosen
     return merged
 
 
-def _gives(by_range: ByRange, wanted: list[_Segment]) -> bool:
-    timeline = Timeline(by_range)
-    edges = {piece.first for piece in timeline.pieces}
-    edges.update(piece.last + 1 for piece in timeline.pieces)
-    edges.update(segment.first for segment in wanted)
-    segments = iter(wanted)
-    segment = next(segments)
-    for first in sorted(edges):
-        while segment.last < first:
-            following = next(segments, None)
-            if following is None:
-                return True
-            segment = following
-        runs = timeline.at(first)
-        if not _same(None if runs is None else (runs, by_range[runs]), segment.winner):
-            return False
-    return True
+def _leaves_out(wanted: Course, runs: RunRange) -> bool:
+    """Whether any of the runs shall get nothing."""
+    return any(
+        each.winner is None and each.first <= runs.last and runs.first <= each.last
+        for each in wanted.segments
+    )
 
 
-def _named(wanted: list[_Segment]) -> ByRange:
-    """Names, one for each stretch of runs, that give each run what is wanted."""
-    named: dict[RunRange, Constant] = {}
-    for segment in _joined(wanted):
-        if segment.winner is None:
+def _named(wanted: Course, kept: ByRange) -> ByRange:
+    """``kept``, and names that give each run what is wanted.
+
+    ``kept`` holds no run that shall get nothing. Run 9999 shall get something if those beyond
+    shall.
+    """
+    names = dict(kept)
+    new: set[RunRange] = set()
+    for stretch in _stretches(wanted, kept):
+        assert stretch.winner is not None
+        runs = RunRange(stretch.first, stretch.last)
+        pieces = [runs]
+        if runs in kept and runs.first < runs.last:
+            # Two that begin and end sooner go before it.
+            pieces = [RunRange(runs.first, runs.last - 1), RunRange(runs.last, runs.last)]
+        new.update(pieces)
+        names.update((piece, _under(piece, stretch.winner)) for piece in pieces)
+    beyond = wanted.at(MAX_RUN + 1)
+    if beyond is not None and not is_same(Course.of(names).at(MAX_RUN + 1), beyond):
+        _name_beyond(names, beyond, new)
+    return names
+
+
+def _stretches(wanted: Course, kept: ByRange) -> list[Segment]:
+    """Runs up to 9999 to which ``kept`` gives something else than is wanted.
+
+    As long as can be, so that a name for each wins in all of it: no name of ``kept`` begins
+    inside, or begins with it and ends inside.
+    """
+    stretches: list[Segment] = []
+    begin = {runs.first for runs in kept}
+    for first, last, (winner, there) in side_by_side(wanted, Course.of(kept)):
+        if first > MAX_RUN or is_same(winner, there):
             continue
-        old, constant = segment.winner
-        if segment.first > MAX_RUN:
-            runs = beyond_all(named, RunRange(MAX_RUN, MAX_RUN))
-        else:
-            runs = RunRange(segment.first, segment.last)
-        named[runs] = constant if runs == old else constant.renamed()
-    return named
+        before = stretches[-1] if stretches else None
+        if (
+            before is not None
+            and before.last == first - 1
+            and is_same(before.winner, winner)
+            and first not in begin
+            and RunRange(before.first, before.last) not in kept
+        ):
+            first = stretches.pop().first
+        stretches.append(Segment(first, min(last, MAX_RUN), winner))
+    return stretches
 
 
-def _joined(segments: list[_Segment]) -> list[_Segment]:
-    joined: list[_Segment] = []
-    for segment in segments:
-        before = joined[-1] if joined else None
-        if before is not None and _same(before.winner, segment.winner):
-            joined[-1] = _Segment(before.first, segment.last, before.winner)
-        else:
-            joined.append(segment)
-    return joined
+def _name_beyond(names: dict[RunRange, Constant], wanted: Winner, new: set[RunRange]) -> None:
+    """Add a name that wins all runs beyond 9999 and none up to it.
+
+    It begins together with the one that wins run 9999, which ends sooner and so goes first.
+    """
+    last = Course.of(names).at(MAX_RUN)
+    assert last is not None
+    runs, constant = last
+    open_runs = RunRange(runs.first, END)
+    if runs.last == MAX_RUN and open_runs not in names:
+        if runs in new and is_same(last, wanted):
+            del names[runs]
+    else:
+        names[RunRange(MAX_RUN, MAX_RUN)] = constant.renamed()
+        open_runs = RunRange(MAX_RUN, END)
+    assert wanted is not None
+    names[open_runs] = _under(open_runs, wanted)
+
+
+def _under(runs: RunRange, winner: tuple[RunRange, Constant]) -> Constant:
+    """The constant under a name, its own or another one."""
+    return winner[1] if winner[0] == runs else winner[1].renamed()
+
+
+def merge_lines(mine: bytes, other: bytes) -> bytes:
+    """Two texts in one: the lines of both, each in its order, common ones once.
+
+    As often as the side that has a line most often has it, or oftener; nothing is lost.
+    """
+    one, two = _lines(mine), _lines(other)
+    merged: list[bytes] = []
+    for _, first, last, start, stop in SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
+        merged += one[first:last]
+        if one[first:last] != two[start:stop]:
+            merged += two[start:stop]
+    return b"".join(merged)
+
+
+def _lines(text: bytes) -> list[bytes]:
+    """The lines with their ends; the last one gets one too."""
+    if text and not text.endswith(b"\n"):
+        text += b"\n"
+    return [line + b"\n" for line in text.split(b"\n")[:-1]]
