@@ -8,7 +8,7 @@ From lcls-daq/ami (1bdf6fc): ``event/Calib.cc`` (files and runs) and the handler
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -46,7 +46,7 @@ class _Reader:
     devices: tuple[str, ...]
     types: tuple[str, ...]
     shapes: tuple[_Shape, ...]
-    special: dict[str, tuple[_Shape, ...]] = field(default_factory=dict)
+    special: Mapping[str, tuple[_Shape, ...]] = field(default_factory=dict)
     is_checked: bool = True
 
 
@@ -119,7 +119,7 @@ def ami_shape_problem(source: str, type_name: str, shape: Sequence[int]) -> str 
     if reader is None or type_name not in reader.types or type_name == "geometry":
         return None
     shapes = reader.special.get(type_name, reader.shapes)
-    if any(_fits(tuple(shape), form) for allowed in shapes for form in _forms(allowed)):
+    if any(_fits(tuple(shape), allowed) for allowed in shapes):
         return None
     wanted = " or ".join(_spelled(allowed) for allowed in shapes)
     consequence = (
@@ -145,19 +145,18 @@ def _reader(source: str) -> _Reader | None:
     return None if device is None else _READER_OF.get(device.name)
 
 
-def _forms(allowed: _Shape) -> Iterator[_Shape]:
-    """The shapes that make the same lines: without axes of one, and as lines of numbers."""
-    yield allowed
-    yield tuple(length for length in allowed if length != 1)
-    lines = [length for length in allowed[:-1] if length is not None]
-    if len(lines) == len(allowed) - 1:
-        yield math.prod(lines), allowed[-1]
-
-
 def _fits(shape: tuple[int, ...], allowed: _Shape) -> bool:
-    return len(shape) == len(allowed) and all(
-        wanted in (None, length) for length, wanted in zip(shape, allowed, strict=True)
-    )
+    """Whether AMI finds the lines that it wants, of the length that it wants."""
+    if len(shape) > len(allowed):
+        shape = (*(length for length in shape[:-2] if length != 1), *shape[-2:])
+    if len(shape) == len(allowed):
+        return all(known in (None, length) for length, known in zip(shape, allowed, strict=True))
+    if not 2 <= len(shape) < len(allowed) or allowed[-1] not in (None, shape[-1]):
+        return False
+    *leading, _ = allowed
+    lines = math.prod(length for length in leading if length is not None)
+    found = math.prod(shape[:-1])
+    return found % lines == 0 if None in leading else found == lines
 
 
 def _spelled(allowed: _Shape) -> str:
