@@ -41,6 +41,8 @@ class _Reader:
     is_checked
         Whether AMI counts lines and numbers: an array that does not fit is then replaced by a
         default, else it is taken as it comes.
+    largest
+        The largest size of a pedestal that AMI can hold, where it is not a float to it.
     """
 
     devices: tuple[str, ...]
@@ -48,10 +50,12 @@ class _Reader:
     shapes: tuple[_Shape, ...]
     special: Mapping[str, tuple[_Shape, ...]] = field(default_factory=dict)
     is_checked: bool = True
+    largest: int | None = None
 
 
 _PLANE: Final = ((None, None),)  # the size is the camera's own, which only its configuration tells
-_EPIX = ("pedestals", "pixel_status", "pixel_gain")
+_EPIX: Final = ("pedestals", "pixel_status", "pixel_gain")
+_INT16: Final = 2**15 - 1
 
 
 def _of_epix10ka(device: str, panels: int, types: tuple[str, ...]) -> _Reader:
@@ -80,12 +84,14 @@ _READERS: Final = (
         ("pedestals", "pixel_rms", "pixel_status", "geometry"),
         ((32, 185, 388),),
         is_checked=False,
+        largest=_INT16,
     ),
     _Reader(
         ("Cspad2x2",),
         ("pedestals", "pixel_rms", "pixel_status", "geometry"),
         ((185, 388, 2),),
         is_checked=False,
+        largest=_INT16,
     ),
     _Reader(("pnCCD",), ("pedestals", "pixel_gain"), ((4, 512, 512),)),
     _Reader(("Uxi",), ("pedestals",), ((None, None, None),)),
@@ -140,6 +146,12 @@ def ami_shape_of(source: str, type_name: str) -> tuple[int, ...] | None:
     return None if others or len(lengths) < len(first) else lengths
 
 
+def ami_largest(source: str, type_name: str) -> int | None:
+    """The largest size of a value that AMI can hold; ``None`` where it holds floats."""
+    reader = _reader(source)
+    return reader.largest if reader is not None and type_name == "pedestals" else None
+
+
 def _reader(source: str) -> _Reader | None:
     device = device_of(source)
     return None if device is None else _READER_OF.get(device.name)
@@ -160,4 +172,8 @@ def _fits(shape: tuple[int, ...], allowed: _Shape) -> bool:
 
 
 def _spelled(allowed: _Shape) -> str:
-    return "(" + ", ".join("n" if length is None else str(length) for length in allowed) + ")"
+    names = ["n"] * (len(allowed) - 2) + ["rows", "columns"]
+    lengths = (
+        name if length is None else str(length) for name, length in zip(names, allowed, strict=True)
+    )
+    return f"({', '.join(lengths)})"
