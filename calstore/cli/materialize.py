@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,14 +12,18 @@ from calstore.cli.context import (
     VersionArgument,
     emit_json,
     opened,
+    printable,
     progress_of,
     warn,
 )
 
 if TYPE_CHECKING:
+    from calstore.repository.read_back import Difference
     from calstore.repository.store import Store
     from calstore.repository.version import Version
+    from calstore.views.plan import Layout
     from calstore.views.selection import Selection
+    from calstore.views.write import Change
 
 
 def materialize(
@@ -57,6 +61,9 @@ def materialize(
     approved: Annotated[
         bool, typer.Option("--approved", help="The newest version of REF that is approved.")
     ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read DEST back afterwards; compare with the store.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make DEST a directory that psana reads, from a version.
@@ -67,11 +74,13 @@ def materialize(
 
     Example: calstore materialize xppn4116/main ./calib
 
-    Exit codes: 3 no such version, 4 DEST is not as calstore left it, 5 AMI or psana could not
-    read it, 6 a constant is damaged.
+    Exit codes: 1 with --verify, readers get something else than the version says, 3 no such
+    version, 4 DEST is not as calstore left it, 5 AMI or psana could not read it, 6 a constant is
+    damaged.
     """
     from calstore.errors import Invalid
     from calstore.repository.materialize import materialize as make
+    from calstore.repository.read_back import read_back
     from calstore.views.plan import LAYOUTS
 
     if layout not in LAYOUTS:
@@ -81,12 +90,13 @@ def materialize(
     store = opened(context)
     version = store.version(ref, approved=approved)
     dest = dest or _calib_dir(store, version)
+    selection = _selection(version, only, run)
     change = make(
         store,
         version,
         dest,
         layout=layout,
-        selection=_selection(version, only, run),
+        selection=selection,
         for_ami=for_ == "ami",
         discard=discard,
         generations=generations,
@@ -94,26 +104,50 @@ def materialize(
     )
     for path in change.strangers:
         warn(f"{path} is not of this version, and psana may choose it; see: calstore status {dest}")
-    if as_json:
-        emit_json(
-            {
-                "dest": str(dest),
-                "layout": layout,
-                "manifest": str(version.digest),
-                "removed": list(change.removed),
-                "strangers": list(change.strangers),
-                "unchanged": change.unchanged,
-                "version": version.name,
-                "written": list(change.written),
-            }
+    for remark in change.remarks:
+        warn(remark)
+    differences = None
+    if verify:
+        differences = read_back(
+            version, dest, layout=layout, selection=selection, for_ami=for_ == "ami"
         )
-        return
-    if layout == "version":
-        warn(f"psana reads {dest} only when it is given the group of each detector")
-    typer.echo(
-        f"{dest}  {version.name}  {len(change.written)} files written, "
-        f"{len(change.removed)} removed, {change.unchanged} unchanged"
-    )
+    if as_json:
+        emit_json(_document(version, dest, layout, change, differences))
+    else:
+        if layout == "version":
+            warn(f"psana reads {dest} only when it is given the group of each detector")
+        typer.echo(
+            f"{dest}  {version.name}  {len(change.written)} files written, "
+            f"{len(change.removed)} removed, {change.unchanged} unchanged"
+            + (", read back" if verify else "")
+        )
+        for one in differences or ():
+            typer.echo(f"differs  {printable(one.path)}: {printable(one.what)}")
+    if differences:
+        raise typer.Exit(1)
+
+
+def _document(
+    version: Version,
+    dest: Path,
+    layout: Layout,
+    change: Change,
+    differences: tuple[Difference, ...] | None,
+) -> dict[str, Any]:
+    return {
+        "dest": str(dest),
+        "differences": None
+        if differences is None
+        else [{"path": one.path, "what": one.what} for one in differences],
+        "layout": layout,
+        "manifest": str(version.digest),
+        "remarks": list(change.remarks),
+        "removed": list(change.removed),
+        "strangers": list(change.strangers),
+        "unchanged": change.unchanged,
+        "version": version.name,
+        "written": list(change.written),
+    }
 
 
 def _selection(version: Version, only: tuple[str, str] | None, run: int | None) -> Selection:

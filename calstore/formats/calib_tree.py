@@ -74,6 +74,15 @@ class Scan:
     problems: list[Problem] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
+    def without(self, links: Sequence[str]) -> Scan:
+        """The same but for what these links to folders, or folders, hold."""
+        inside = tuple(f"{link}/" for link in links)
+        return Scan(
+            {path: size for path, size in self.files.items() if not path.startswith(inside)},
+            [problem for problem in self.problems if not problem.path.startswith(inside)],
+            [*self.left_out, *links],
+        )
+
 
 def scan(root: Path, leave_out: Sequence[str] = LEFT_OUT) -> Scan:
     """The files of a tree with their sizes in bytes, in the order of their paths.

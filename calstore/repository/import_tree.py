@@ -29,6 +29,7 @@ from calstore.repository.version import load_detector, load_set
 from calstore.store import logs, objects
 from calstore.store.budget import Budget
 from calstore.views.coverage import shadow_of
+from calstore.views.state import aliases_in
 
 _WORKERS = 4
 
@@ -93,7 +94,7 @@ def import_tree(
         When the ref or a file changed meanwhile.
     """
     ref = ref_name(name)
-    found = scan(tree, leave_out)
+    found = scan(tree, leave_out).without(aliases_in(tree))
     _refuse(found.problems, fatal_only=True)
     entry = logs.head(store.backend, ref.log)
     before = _before(store, ref, entry)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from calstore.errors import Conflict, Invalid
-from calstore.model.manifests import Detector
+from calstore.model.manifests import Detector, DetectorManifest
 from calstore.repository import ami
 from calstore.repository.damage import naming_versions
 from calstore.repository.rendering import origins_of, renderer
@@ -16,6 +17,7 @@ from calstore.repository.version import Version, load_detector
 from calstore.views import generations as generation
 from calstore.views.plan import Content, Layout, plan
 from calstore.views.receipt import Part, Receipt
+from calstore.views.remarks import remarks_on
 from calstore.views.selection import Selection
 from calstore.views.update import update
 from calstore.views.write import Change, Job, build
@@ -49,7 +51,8 @@ def materialize(
         One detector, one of its types, or what one run gets. The rest of a directory that is
         there stays as it is, but for ``run`` alone, which takes the place of all.
     for_ami
-        Also make the aliases that AMI looks for, and refuse what AMI would drop in silence.
+        Also make the aliases that AMI looks for, render anew what AMI would drop in silence, and
+        refuse what that does not mend.
     discard
         Let files give way that calstore did not leave so.
     generations
@@ -72,14 +75,60 @@ def materialize(
     if generations is not None and (generations < 1 or selection != ALL):
         raise Invalid("generations: keep 1 or more, of whole versions")
     with naming_versions(store):
-        job = _job(store, version, layout, selection, for_ami, discard, progress)
-        if generations is not None:
-            return generation.switch(dest, job, generations)
-        if generation.current(dest) is not None:
-            raise Conflict(f"{dest} is a link to generations; update it with --generations K")
-        if _is_new(dest):
-            return build(dest, job)
-        return update(dest, job)
+        said: dict[str, str] = {}
+        job = _job(version, layout, selection, for_ami, discard, progress, said)
+        change = _made(dest, job, generations)
+    heard = (
+        remark
+        for remark, folder in said.items()
+        if any(path.startswith(folder) for path in change.written)
+    )
+    return replace(change, remarks=tuple(heard))
+
+
+def contents_of(
+    version: Version, layout: Layout, selection: Selection, for_ami: bool
+) -> tuple[Mapping[Detector, DetectorManifest], Mapping[str, Content]]:
+    """The constants that a view has, and its files: path → what it holds.
+
+    Raises
+    ------
+    Invalid
+        When AMI would drop a constant, or two things would get the same path.
+    NotFound
+        When the selection is empty.
+    """
+    detectors = selection.detectors(
+        {
+            key: load_detector(version.store, reference)
+            for key, reference in version.manifest.detectors.items()
+            if selection.detector in (None, key)
+        }
+    )
+    if for_ami:
+        detectors = ami.for_ami(version, detectors, selection)
+    origins = origins_of(version, detectors, layout)
+    files = selection.files(version.manifest.files)
+    return detectors, plan(detectors, files, layout, origins, calib_version_of(version, layout))
+
+
+def calib_version_of(version: Version, layout: Layout) -> str:
+    """The name in the group's place; ``""`` where the layout has groups."""
+    if layout != "version":
+        return ""
+    if version.record is None:
+        raise Invalid(f"{version.name} is a digest; the layout version needs the name of a ref")
+    return version.record.log.rpartition("/")[2]
+
+
+def _made(dest: Path, job: Job, generations: int | None) -> Change:
+    if generations is not None:
+        return generation.switch(dest, job, generations)
+    if generation.current(dest) is not None:
+        raise Conflict(f"{dest} is a link to generations; update it with --generations K")
+    if _is_new(dest):
+        return build(dest, job)
+    return update(dest, job)
 
 
 def _is_new(dest: Path) -> bool:
@@ -90,47 +139,34 @@ def _is_new(dest: Path) -> bool:
 
 
 def _job(
-    store: Store,
     version: Version,
     layout: Layout,
     selection: Selection,
     for_ami: bool,
     discard: bool,
     progress: Callable[[int, int], None],
+    said: dict[str, str],
 ) -> Job:
-    calib_version = _calib_version(version) if layout == "version" else ""
+    """What is to be done; remarks, by what they are about, come with the plan."""
     if for_ami and layout != "psana":
         raise Invalid(f"AMI reads the layout psana, not {layout}")
 
     def make_plan() -> Mapping[str, Content]:
-        detectors = selection.detectors(
-            {
-                key: load_detector(store, reference)
-                for key, reference in version.manifest.detectors.items()
-                if selection.detector in (None, key)
-            }
-        )
+        detectors, planned = contents_of(version, layout, selection, for_ami)
+        remarks = [*remarks_on(detectors, layout)]
         if for_ami:
-            detectors = ami.for_ami(store, detectors)
-        origins = origins_of(version, detectors, layout)
-        files = selection.files(version.manifest.files)
-        return plan(detectors, files, layout, origins, calib_version)
+            remarks += ami.remarks_on(version, detectors, selection)
+        said.update((remark, f"{folder}/") for folder, remark in remarks)
+        return planned
 
-    folder = _folder(selection.detector, calib_version)
+    folder = _folder(selection.detector, calib_version_of(version, layout))
     part = Part(version.name, str(version.digest), selection.under(folder), selection.run)
-    selected = (key for key in version.detectors if selection.detector in (None, key))
-    links = ami.aliases(selected) if for_ami else {}
-    receipt = Receipt(store.id, layout, (part,), for_ami, links=links)
-    return Job(receipt, make_plan, renderer(store), discard, progress)
+    links = ami.aliases(version.detectors, selection.detector) if for_ami else {}
+    receipt = Receipt(version.store.id, layout, (part,), for_ami, links=links)
+    return Job(receipt, make_plan, renderer(version.store), discard, progress)
 
 
 def _folder(detector: Detector | None, calib_version: str) -> str:
     if detector is None:
         return ""
     return f"{calib_version or detector[0]}/{detector[1]}"
-
-
-def _calib_version(version: Version) -> str:
-    if version.record is None:
-        raise Invalid(f"{version.name} is a digest; the layout version needs the name of a ref")
-    return version.record.log.rpartition("/")[2]

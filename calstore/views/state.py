@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from calstore.errors import NotFound
+from calstore.errors import Conflict, NotFound
 from calstore.formats.calib_tree import SUFFIXES
 from calstore.model.digest import xxh128
 from calstore.views.receipt import (
@@ -85,6 +86,15 @@ def receipt_in(tree: Tree, dest: Path) -> Receipt | None:
     """The receipt of a view, ``None`` where there is none."""
     data = tree.read(NAME)
     return None if data is None else parse(data, str(dest / NAME))
+
+
+def aliases_in(dest: Path) -> tuple[str, ...]:
+    """The links that calstore made for AMI, where a directory is a view: copies of what it has."""
+    with contextlib.suppress(Conflict), Tree(dest) as tree:
+        receipt = receipt_in(tree, dest)
+        links = {} if receipt is None else receipt.links
+        return tuple(path for path, target in links.items() if tree.target(path) == target)
+    return ()
 
 
 def noted_in(tree: Tree) -> dict[str, set[str]]:

@@ -57,7 +57,7 @@ def update(dest: Path, job: Job) -> Change:
         if found.is_view and receipt.is_of(found.receipt) and found.state.is_clean:
             return Change((), (), found.state.unchanged)
         planned = planned_files(job)
-        _refuse_obstacles(found, planned)
+        _refuse_obstacles(found, planned, job)
         if not job.discard:
             _refuse_changed(found, part, job, planned)
         return _carry_out(found, part, replace(job, receipt=receipt), planned)
@@ -69,6 +69,11 @@ def _look(tree: Tree, dest: Path, job: Job) -> _Found:
     if before is not None and part.under and before.layout != job.receipt.layout:
         raise Invalid(
             f"{dest} has the layout {before.layout}; a part of it cannot have {job.receipt.layout}"
+        )
+    if before is not None and part.under and before.for_ami != job.receipt.for_ami:
+        raise Invalid(
+            f"{dest} was made {'with' if before.for_ami else 'without'} --for ami; "
+            "make a part of it so too, or all of it anew"
         )
     entries, noted = tree.entries(), noted_in(tree)
     receipt = before or replace(job.receipt, parts=(), links={})
@@ -82,11 +87,20 @@ def _put_over(parts: tuple[Part, ...], new: Part) -> tuple[Part, ...]:
     return (*kept, new)
 
 
-def _refuse_obstacles(found: _Found, planned: Mapping[str, Content]) -> None:
+def _refuse_obstacles(found: _Found, planned: Mapping[str, Content], job: Job) -> None:
     """Raise `Conflict` for a link, a file or a folder in the way of what is to be written."""
     for path in sorted({*found.receipt.files, *planned} - found.entries.keys()):
         if found.tree.stat(path) is not None:
             raise Conflict(f"{found.dest / path} is a folder, in the way of a file; move it away")
+    for path, target in job.receipt.links.items():
+        there = found.tree.target(path)
+        if there is None and found.tree.stat(path) is not None:
+            raise Conflict(f"{found.dest / path} is in the way of a link to {target}; move it away")
+        if there not in (None, target, found.receipt.links.get(path)) and not job.discard:
+            raise Conflict(
+                f"{found.dest / path} is somebody's link to {there}, where AMI needs one to "
+                f"{target}; move it away, or overwrite it with --discard"
+            )
 
 
 def _refuse_changed(found: _Found, part: Part, job: Job, planned: Mapping[str, Content]) -> None:
@@ -148,7 +162,7 @@ def _carry_out(found: _Found, part: Part, job: Job, planned: Mapping[str, Conten
         if tree.target(path) != target:
             tree.link(path, target)
     tree.sync({*to_write, *links})
-    gone = [*obsolete, *(path for path in before.links if path not in links)]
+    gone = [*obsolete, *_obsolete_links(found, links)]
     if gone:
         tree.append(JOURNAL, b"".join(journal_line(path, None) for path in gone))
     for path in gone:
@@ -158,6 +172,16 @@ def _carry_out(found: _Found, part: Part, job: Job, planned: Mapping[str, Conten
     tree.sync({NAME, *gone})
     kept = sum(1 for path in keep if part.holds(path))
     return Change(tuple(to_write), tuple(obsolete), kept, _strangers(found, planned, files))
+
+
+def _obsolete_links(found: _Found, links: Mapping[str, str]) -> list[str]:
+    """Links that go, unless somebody let them lead elsewhere."""
+    before = found.receipt.links
+    return [
+        path
+        for path, target in before.items()
+        if path not in links and found.tree.target(path) == target
+    ]
 
 
 def _is_current(found: _Found, path: str) -> bool:

@@ -79,12 +79,15 @@ class Change:
     ----------
     strangers
         Constants that others put beside those of the version, so that psana may choose them.
+    remarks
+        What readers will not do with what was written.
     """
 
     written: tuple[str, ...]
     removed: tuple[str, ...]
     unchanged: int
     strangers: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def build(dest: Path, job: Job) -> Change:
