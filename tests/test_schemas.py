@@ -70,6 +70,13 @@ def as_json(value: Any) -> Any:
             return value
 
 
+def _read_back_beside_a_stranger(printed: Callable[..., Any], stranger: Path) -> Any:
+    stranger.write_bytes(pedestals_text())
+    document = printed("materialize", "xpp/main", "view", "--verify", code=1)
+    stranger.unlink()
+    return document
+
+
 @pytest.fixture(scope="module")
 def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """Schema → documents that real commands printed, and what they left on disk."""
@@ -130,6 +137,8 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         printed("materialize", "xpp/users/wilson/try", "view"),
         printed("materialize", "xpp/main", "view"),
         printed("materialize", "xpp/main", "arrays", "--layout", "npy"),
+        printed("materialize", "xpp/main", "view", "--verify"),
+        _read_back_beside_a_stranger(printed, folder / "view" / OPAL / "pedestals" / "6-end.data"),
     ]
     found["view-receipt"] = [
         json.loads((folder / view / ".calstore-view.json").read_text())
@@ -347,6 +356,7 @@ BROKEN = [
     ("import", "changed is a word", _replace("changed", by="yes")),
     ("import", "a problem that is text", _replace("problems", by=["7-foo.data"])),
     ("materialize", "an unknown layout", _replace("layout", by="zip")),
+    ("materialize", "a difference without a path", _replace("differences", by=[{"what": "x"}])),
     ("materialize", "a path that climbs", _replace("written", by=["a/../../b"])),
     ("materialize", "an absolute path", _replace("removed", by=["/etc/passwd"])),
     ("materialize", "a digest without its algorithm", _replace("manifest", by="0" * 32)),

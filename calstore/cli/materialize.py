@@ -102,10 +102,7 @@ def materialize(
         generations=generations,
         progress=progress_of("materialize", quiet=as_json),
     )
-    for path in change.strangers:
-        warn(f"{path} is not of this version, and psana may choose it; see: calstore status {dest}")
-    for remark in change.remarks:
-        warn(remark)
+    _warn_of(change, dest, layout)
     differences = None
     if verify:
         differences = read_back(
@@ -114,17 +111,28 @@ def materialize(
     if as_json:
         emit_json(_document(version, dest, layout, change, differences))
     else:
-        if layout == "version":
-            warn(f"psana reads {dest} only when it is given the group of each detector")
         typer.echo(
             f"{dest}  {version.name}  {len(change.written)} files written, "
             f"{len(change.removed)} removed, {change.unchanged} unchanged"
             + (", read back" if verify else "")
         )
+        for remark in change.remarks:
+            if not remark.is_warning:
+                typer.echo(f"  {printable(str(remark))}")
         for one in differences or ():
             typer.echo(f"differs  {printable(one.path)}: {printable(one.what)}")
     if differences:
         raise typer.Exit(1)
+
+
+def _warn_of(change: Change, dest: Path, layout: Layout) -> None:
+    for path in change.strangers:
+        warn(f"{path} is not of this version, and psana may choose it; see: calstore status {dest}")
+    for remark in change.remarks:
+        if remark.is_warning:
+            warn(str(remark))
+    if layout == "version":
+        warn(f"psana reads {dest} only when it is given the group of each detector")
 
 
 def _document(
@@ -141,7 +149,7 @@ def _document(
         else [{"path": one.path, "what": one.what} for one in differences],
         "layout": layout,
         "manifest": str(version.digest),
-        "remarks": list(change.remarks),
+        "remarks": list(map(str, change.remarks)),
         "removed": list(change.removed),
         "strangers": list(change.strangers),
         "unchanged": change.unchanged,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from calstore.errors import Invalid
+from calstore.formats.ami_text import ami_refusal, geometry_refusal
 from calstore.model.ami import (
     LIVE_RUN,
     ami_largest,
@@ -21,6 +22,7 @@ from calstore.model.runs import RunRange
 from calstore.repository.store import Store
 from calstore.repository.version import Version
 from calstore.store import objects
+from calstore.views.remarks import ViewRemark
 from calstore.views.resolve import Timeline
 from calstore.views.selection import Selection
 
@@ -84,19 +86,18 @@ def for_ami(
 
 def remarks_on(
     version: Version, detectors: Mapping[Detector, DetectorManifest], selection: Selection
-) -> Iterator[tuple[str, str]]:
-    """What AMI goes on without, because a version does not have it: folder and remark."""
+) -> Iterator[ViewRemark]:
+    """What AMI goes on without, because a version does not have it."""
     for key, manifest in detectors.items():
         source, folder = key[1], "/".join(key)
         if not ami_reads(source):
-            yield folder, f"AMI reads no constants of {source} from a calib directory"
+            text = f"AMI reads no constants of {source} from a calib directory"
+            yield ViewRemark(folder, text)
         elif _is_read(key, version) and selection.type_name is None:
             absent = [name for name in ami_reads(source) if name not in manifest.constants]
             if absent:
-                yield (
-                    folder,
-                    f"{source} has no {', '.join(absent)}: AMI goes on with its defaults for that",
-                )
+                text = f"{source} has no {', '.join(absent)}: AMI goes on with its defaults"
+                yield ViewRemark(folder, text)
 
 
 def _is_read(key: Detector, version: Version) -> bool:
@@ -182,8 +183,6 @@ class _Check:
 
     def _check_opaque(self, source: str, type_name: str, blob: Reference) -> None:
         """Raise `Invalid` for a file that is no array and that AMI would not take as it is."""
-        from calstore.formats.ami_text import geometry_refusal
-
         shape = ami_shape_of(source, type_name)
         if type_name == "geometry":
             refusal = geometry_refusal(self._data(blob))
@@ -223,8 +222,6 @@ class _Check:
             raise Invalid(f"{refusal}, and psana changes what is written when it reads it")
 
     def _refusal(self, blob: Reference, type_name: str, shape: tuple[int, ...]) -> str | None:
-        from calstore.formats.ami_text import ami_refusal
-
         key = (blob, type_name, shape)
         if key not in self._refusals:
             self._refusals[key] = ami_refusal(self._data(blob), type_name, shape)

@@ -17,7 +17,7 @@ from calstore.repository.version import Version, load_detector
 from calstore.views import generations as generation
 from calstore.views.plan import Content, Layout, plan
 from calstore.views.receipt import Part, Receipt
-from calstore.views.remarks import remarks_on
+from calstore.views.remarks import ViewRemark, remarks_on
 from calstore.views.selection import Selection
 from calstore.views.update import update
 from calstore.views.write import Change, Job, build
@@ -75,15 +75,15 @@ def materialize(
     if generations is not None and (generations < 1 or selection != ALL):
         raise Invalid("generations: keep 1 or more, of whole versions")
     with naming_versions(store):
-        said: dict[str, str] = {}
+        said: list[ViewRemark] = []
         job = _job(version, layout, selection, for_ami, discard, progress, said)
         change = _made(dest, job, generations)
-    heard = (
+    concerned = (
         remark
-        for remark, folder in said.items()
-        if any(path.startswith(folder) for path in change.written)
+        for remark in said
+        if any(path.startswith(f"{remark.folder}/") for path in change.written)
     )
-    return replace(change, remarks=tuple(heard))
+    return replace(change, remarks=tuple(concerned))
 
 
 def contents_of(
@@ -145,18 +145,17 @@ def _job(
     for_ami: bool,
     discard: bool,
     progress: Callable[[int, int], None],
-    said: dict[str, str],
+    said: list[ViewRemark],
 ) -> Job:
-    """What is to be done; remarks, by what they are about, come with the plan."""
+    """What is to be done; what is to be said comes with the plan."""
     if for_ami and layout != "psana":
         raise Invalid(f"AMI reads the layout psana, not {layout}")
 
     def make_plan() -> Mapping[str, Content]:
         detectors, planned = contents_of(version, layout, selection, for_ami)
-        remarks = [*remarks_on(detectors, layout)]
+        said.extend(remarks_on(detectors, layout))
         if for_ami:
-            remarks += ami.remarks_on(version, detectors, selection)
-        said.update((remark, f"{folder}/") for folder, remark in remarks)
+            said.extend(ami.remarks_on(version, detectors, selection))
         return planned
 
     folder = _folder(selection.detector, calib_version_of(version, layout))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from calstore.errors import Invalid
+from calstore.errors import Conflict, Invalid
+from calstore.formats.ami_text import ami_refusal
 from calstore.formats.calib_tree import SUFFIXES, name_remark, place_of
 from calstore.model.ami import ami_reads
 from calstore.model.arrays import ArrayReference
@@ -18,7 +19,17 @@ from calstore.repository.damage import naming_versions
 from calstore.repository.materialize import ALL, calib_version_of, contents_of
 from calstore.repository.rendering import renderer
 from calstore.repository.version import Version
-from calstore.views.plan import Content, History, Layout, Npy, Placed, Text, Verbatim, placed
+from calstore.views.plan import (
+    HISTORY,
+    Content,
+    History,
+    Layout,
+    Npy,
+    Placed,
+    Text,
+    Verbatim,
+    placed,
+)
 from calstore.views.resolve import Timeline
 from calstore.views.selection import Selection
 from calstore.views.tree import Tree
@@ -101,9 +112,17 @@ class _Reader:
     for_ami: bool
 
     def difference(self, path: str, content: Content, place: Placed | None) -> str | None:
-        data = self.tree.read(path)
+        try:
+            data = self.tree.read(path)
+        except Conflict:
+            return "there is a link or a folder in its place"
         if data is None:
             return "it is not there"
+        if isinstance(content, History) or path.rpartition("/")[2] == HISTORY:
+            # It only grows: other tools, and other versions, have lines in it.
+            planned = b"".join(renderer(self.version.store)(content)).splitlines()
+            missing = set(planned) - set(data.splitlines())
+            return f"{len(missing)} line(s) of it are missing" if missing else None
         match content:
             case Verbatim(blob):
                 is_same = len(data) == blob.size and xxh128(data) == blob.digest
@@ -118,14 +137,9 @@ class _Reader:
                     return self._of_array(npy.read(data), reference)
                 except Invalid as error:
                     return str(error)
-            case History():
-                planned = b"".join(renderer(self.version.store)(content)).splitlines()
-                missing = set(planned) - set(data.splitlines())
-                return f"{len(missing)} line(s) of it are missing" if missing else None
 
     def _of_text(self, data: bytes, content: Text, place: Placed) -> str | None:
         from calstore.formats import psana_text
-        from calstore.formats.ami_text import ami_refusal
 
         group, source = place.detector
         try:

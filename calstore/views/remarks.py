@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from calstore.model.conventions import UNDEFINED, ami_group_of, group, group_of
@@ -16,12 +17,34 @@ _DEAD: Final = frozenset({"iStar::CalibV1", "Alvium::CalibV1"})
 _SOURCE: Final = re.compile(r"[A-Za-z0-9]+\.[0-9]+:[A-Za-z0-9]+\.[0-9]+")
 
 
+@dataclass(frozen=True, slots=True)
+class ViewRemark:
+    """What people should know of a folder of a view.
+
+    Parameters
+    ----------
+    folder
+        Below the view's root.
+    text
+        What readers will not do.
+    is_warning
+        Whether somebody will miss it; else it is how things are.
+    """
+
+    folder: str
+    text: str
+    is_warning: bool = True
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def remarks_on(
     detectors: Mapping[Detector, DetectorManifest], layout: Layout
-) -> Iterator[tuple[str, str]]:
-    """Folders of a view, and what people should know of each.
+) -> Iterator[ViewRemark]:
+    """What psana, and what nobody, does with the constants of a view.
 
-    Groups of others, such as ``Xtcav::CalibV1``, are nobody's business here.
+    Groups of other programs, such as ``Xtcav::CalibV1``, are theirs.
     """
     if layout != "psana":
         return
@@ -29,12 +52,13 @@ def remarks_on(
         folder = "/".join(key)
         unread = _unread(key)
         if unread is not None:
-            yield folder, unread
+            yield ViewRemark(folder, unread)
         if "pixel_mask" in manifest.constants:
-            yield (
+            yield ViewRemark(
                 f"{folder}/pixel_mask",
-                f"psana applies the pixel_mask of {key[1]} only when it is asked to, and AMI never "
-                "does; what must hold everywhere belongs into pixel_status",
+                f"psana applies the pixel_mask of {key[1]} only when it is asked to, AMI never; "
+                "what must hold everywhere belongs into pixel_status",
+                is_warning=False,
             )
 
 

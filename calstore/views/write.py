@@ -17,6 +17,7 @@ from calstore.model.digest import Buffer, Digest, xxh128
 from calstore.store.budget import Budget
 from calstore.views.plan import Content
 from calstore.views.receipt import JOURNAL, NAME, Receipt, Written
+from calstore.views.remarks import ViewRemark
 from calstore.views.tree import TEMPORARY, Tree
 
 _WORKERS = 4  # two render while two wait for the disk
@@ -87,7 +88,7 @@ class Change:
     removed: tuple[str, ...]
     unchanged: int
     strangers: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[ViewRemark, ...] = ()
 
 
 def build(dest: Path, job: Job) -> Change:
@@ -137,7 +138,10 @@ def planned_files(job: Job) -> Mapping[str, Content]:
             raise Invalid(f"the version has a file {path}, a name that calstore keeps for views")
     for link in job.receipt.links:
         if any(path == link or path.startswith(f"{link}/") for path in planned):
-            raise Invalid(f"the version has files at {link}, where AMI needs a link; rename them")
+            raise Invalid(
+                f"the version has files below {link}, where AMI needs a link to another folder; "
+                "take them out of the directory that they came from, and import it again"
+            )
     return planned
 
 
