@@ -223,6 +223,28 @@ def fixed_shape(group_name: str, type_name: str) -> tuple[int, ...] | None:
     return None if row is None else row.shape
 
 
+_GAIN_SWITCHING: dict[str, tuple[int | None, ...]] = {
+    "Jungfrau": (3, None, 512, 1024),  # G0, G1, G2
+    "Epix10ka": (7, 1, 352, 384),  # FH, FM, FL, AHL-H, AML-M, AHL-L, AML-L
+    "Epix10kaQuad": (7, 4, 352, 384),
+    "Epix10ka2M": (7, 16, 352, 384),
+}
+
+_OF_EACH_MODE = ("pedestals", "pixel_rms", "pixel_status", "pixel_gain", "pixel_offset")
+
+
+def gain_shape(source: str, type_name: str) -> tuple[int | None, ...] | None:
+    """The shape of a constant that has values for each gain mode, which is its first axis.
+
+    ``None`` for other detectors and types; in the shape, for any length. psana does not check it:
+    an array of another shape is taken for what it is not, or fails in the middle of an analysis.
+    """
+    device = device_of(source)
+    if device is None or type_name not in _OF_EACH_MODE:
+        return None
+    return _GAIN_SWITCHING.get(device.name)
+
+
 _LOADED = ("pedestals", "pixel_rms", "pixel_status", "pixel_gain", "common_mode", "geometry")
 
 

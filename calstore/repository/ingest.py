@@ -14,9 +14,9 @@ from calstore.errors import Invalid
 from calstore.formats import npy, psana_text, psana_text_writer
 from calstore.formats.calib_tree import Place
 from calstore.model.arrays import ArrayReference
-from calstore.model.conventions import calibration_type, fixed_shape
+from calstore.model.conventions import calibration_type, fixed_shape, gain_shape
 from calstore.model.digest import Digest, Reference, reference_to, xxh128
-from calstore.model.manifests import Constant, DetectorManifest
+from calstore.model.manifests import Constant, Detector, DetectorManifest
 from calstore.model.remarks import Remark
 from calstore.store import arrays, objects
 from calstore.store.arrays import Array
@@ -117,7 +117,8 @@ def interpret(data: bytes, place: Place) -> Interpreted:
         if kind is None or not kind.is_array or data.startswith(HDF5_SIGNATURE):
             return Interpreted()
         reading = psana_text.read(data, group=place.group, type_name=place.type_name)
-        return Interpreted(reading.array, remarks=reading.remarks)
+        problem = _gain_problem(reading.array, place.source, place.type_name)
+        return Interpreted(reading.array, remarks=(*reading.remarks, *problem))
     except Invalid as error:
         return Interpreted(refused=str(error))
 
@@ -136,7 +137,7 @@ def ingest(
     return Constant(reference, name, source)
 
 
-def put_array(backend: Backend, array: Array, group: str, type_name: str) -> Constant:
+def put_array(backend: Backend, array: Array, detector: Detector, type_name: str) -> Constant:
     """Store an array as psana would have it: in its type's dtype, in its group's shape.
 
     float64 is rounded to float32. Leading axes may be cut otherwise: (4, 8, 185, 388) becomes
@@ -148,6 +149,14 @@ def put_array(backend: Backend, array: Array, group: str, type_name: str) -> Con
         When psana's text could not hold it (a NaN, a status over 65535, an empty array), or
         when psana would drop or scramble it for its shape.
     """
+    group, source = detector
+    for problem in _gain_problem(array, source, type_name):
+        raise Invalid(f"{type_name}: {problem}")
+    if type_name == "common_mode" and array.size == 1:
+        raise Invalid(
+            "a single number for common_mode, of which psana's Python reader makes an array that "
+            "cannot be indexed; to switch the correction off, write two: 0 0"
+        )
     rounded = _rounded(_shaped(array, group, type_name), type_name)
     return Constant(arrays.put(backend, psana_text_writer.checked(rounded, type_name)))
 
@@ -175,6 +184,27 @@ def _shaped(array: Array, group: str, type_name: str) -> Array:
             "values in another order; bring them into this shape"
         )
     return array.reshape(shape)
+
+
+def _gain_problem(array: Array, source: str, type_name: str) -> tuple[Remark, ...]:
+    """What is wrong with the shape of an array that needs values for each gain mode."""
+    wanted = gain_shape(source, type_name)
+    if wanted is None:
+        return ()
+    forms = (wanted, tuple(length for length in wanted if length not in (None, 1)))
+    if any(
+        len(form) == array.ndim
+        and all(known in (None, length) for known, length in zip(form, array.shape, strict=True))
+        for form in forms
+    ):
+        return ()
+    spelled = ", ".join("panels" if length is None else str(length) for length in wanted)
+    return (
+        Remark(
+            f"the shape {array.shape}, where {source} has ({spelled}), gain modes first",
+            "psana does not check it, and takes other values than were meant, or fails later",
+        ),
+    )
 
 
 def _rounded(array: Array, type_name: str) -> Array:

@@ -122,11 +122,11 @@ def _constant(
     if isinstance(values, Path):
         data = _read(values)
         if values.suffix == ".npy":
-            return put_array(store.backend, npy.read(data), key[0], type_name)
+            return put_array(store.backend, npy.read(data), key, type_name)
     elif isinstance(values, bytes):
         data = values
     else:
-        return put_array(store.backend, values, key[0], type_name)
+        return put_array(store.backend, values, key, type_name)
     if not data:
         raise Invalid(f"an empty file for {type_name}: psana would take it for loaded; mend it")
     place = Place(*key, type_name, runs, f"{runs}.data")

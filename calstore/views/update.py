@@ -110,7 +110,7 @@ def _refuse_changed(found: _Found, part: Part, job: Job, planned: Mapping[str, C
     changed = []
     for path in sorted(path for path in touched if part.holds(path)):
         written = found.receipt.files.get(path)
-        if path.rpartition("/")[2] == HISTORY or path in found.receipt.links:
+        if _is_history(path) or path in found.receipt.links:
             continue
         seen = found.entries.get(path)
         if seen is None:
@@ -156,7 +156,11 @@ def _carry_out(found: _Found, part: Part, job: Job, planned: Mapping[str, Conten
         for path in {*before.files, *left_over} - planned.keys()
         if part.holds(path) and _may_go(found, path)
     )
-    files = {**keep, **write_all(job, to_write, _putter(found))}
+    # HISTORY tells people what is there, so it comes after that.
+    data = {path: content for path, content in to_write.items() if not _is_history(path)}
+    histories = {path: content for path, content in to_write.items() if _is_history(path)}
+    files = {**keep, **write_all(job, data, _putter(found))}
+    files.update(write_all(job, histories, _putter(found)))
     links = {**before.links, **job.receipt.links} if part.under else job.receipt.links
     for path, target in links.items():
         if tree.target(path) != target:
@@ -184,6 +188,10 @@ def _obsolete_links(found: _Found, links: Mapping[str, str]) -> list[str]:
     ]
 
 
+def _is_history(path: str) -> bool:
+    return path.rpartition("/")[2] == HISTORY
+
+
 def _is_current(found: _Found, path: str) -> bool:
     seen = found.entries.get(path)
     return seen is not None and found.receipt.files[path].untouched(seen) and is_file(seen)
@@ -193,7 +201,7 @@ def _may_go(found: _Found, path: str) -> bool:
     """Whether a file that is no longer planned is there, and no HISTORY with others' lines."""
     if path not in found.entries:
         return False
-    return path.rpartition("/")[2] != HISTORY or path not in found.state.modified
+    return not _is_history(path) or path not in found.state.modified
 
 
 def _putter(found: _Found) -> Put:
@@ -201,7 +209,7 @@ def _putter(found: _Found) -> Put:
 
     def put(path: str, parts: Sequence[Buffer], digest: Digest) -> OnDisk:
         seen = found.entries.get(path)
-        if path.rpartition("/")[2] == HISTORY and is_file(seen):
+        if _is_history(path) and is_file(seen):
             return _grow_history(found, path, parts, digest)
         tree.append(JOURNAL, journal_line(path, digest))
         return OnDisk.of(parts, digest, tree.replace(path, seen, parts))
