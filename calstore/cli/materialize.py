@@ -122,6 +122,10 @@ def materialize(
         for one in differences or ():
             typer.echo(f"differs  {printable(one.path)}: {printable(one.what)}")
     if differences:
+        warn(
+            "move away what is not of this version, remove what else differs, and run again with "
+            "--discard"
+        )
         raise typer.Exit(1)
 
 
