@@ -490,19 +490,23 @@ def test_a_jungfrau_has_its_offset_checked_and_never_its_status(
     assert f"{JUNGFRAU} pixel_offset 1-end: the shape is (3, 9, 1024); AMI takes" in refused
 
 
-def test_an_epix10ka2m_from_arrays_is_text_that_ami_takes(
+def test_an_epix10ka2m_is_text_that_ami_takes_whether_imported_or_from_an_array(
     calstore: Calstore, imported: Imported, tmp_path: Path
 ) -> None:
-    status = np.zeros((16, 352, 384), np.uint16)
+    status = np.zeros((16, 352, 384), np.uint16)  # without modes, which AMI takes too
     status[15, 351] = 4
-    imported(tree({(EPIX10KA2M, "geometry/0-end.data"): GEOMETRY}))
-    for type_name, array in (
-        ("pedestals", np.full((7, 16, 352, 384), 1.5, np.float32)),
-        ("pixel_status", status),
-    ):
-        (tmp_path / "new.npy").write_bytes(npy_bytes(array))
-        words = ("set", "xpp/main", "Epix10ka2M", type_name, "9-end", "new.npy")
-        assert calstore(*words).code == 0
+    imported(
+        tree(
+            {
+                (EPIX10KA2M, "geometry/0-end.data"): GEOMETRY,
+                (EPIX10KA2M, "pixel_status/3-end.data"): text_of(status, "pixel_status"),
+            }
+        )
+    )
+    pedestals = np.full((7, 16, 352, 384), 1.5, np.float32)
+    (tmp_path / "new.npy").write_bytes(npy_bytes(pedestals))
+    words = ("set", "xpp/main", "Epix10ka2M", "pedestals", "9-end", "new.npy")
+    assert calstore(*words).code == 0
 
     for_ami(calstore)
 
@@ -513,7 +517,7 @@ def test_an_epix10ka2m_from_arrays_is_text_that_ami_takes(
     assert np.array_equal(np.array(rows, np.uint16).reshape(status.shape), status)
     text = found_by_ami(calib, GROUPS[EPIX10KA2M], EPIX10KA2M, "pedestals")
     assert text is not None
-    assert ami_refusal(text, "pedestals", (7, 16, 352, 384)) is None
+    assert ami_refusal(text, "pedestals", pedestals.shape) is None
 
 
 def test_a_cspad_is_checked_although_ami_does_not_check_it(
@@ -646,11 +650,12 @@ def test_a_second_run_does_nothing_and_without_ami_the_links_go(
     made = snapshot(calib)
 
     again = for_ami(calstore)
-    assert "0 files written, 0 removed, 2 unchanged" in again.out or "0 files written" in again.out
-    assert snapshot(calib) == made
+    unchanged = snapshot(calib)
     assert calstore("materialize", "xpp/main", calib).code == 0
 
     after = snapshot(calib)
+    assert " 0 files written, 0 removed," in again.out
+    assert unchanged == made
     assert {path for path in made.keys() - after.keys() if "HISTORY" not in path} == {
         OPAL,
         f"Epix10k::CalibV1/{EPIX10K}",
