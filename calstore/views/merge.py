@@ -14,7 +14,6 @@ from calstore.views.course import (
     ByRange,
     Course,
     Segment,
-    Winner,
     is_same,
     runs_text,
     side_by_side,
@@ -166,7 +165,9 @@ def _collisions(
         folders = path.split("/")[:-1]
         for depth in range(1, len(folders) + 1):
             if (folder := "/".join(folders[:depth])) in paths:
-                yield FileConflict(folder, f"a file of one side is a folder, of {path}, on the other")
+                yield FileConflict(
+                    folder, f"a file of one side is a folder, of {path}, on the other"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,29 +203,34 @@ def merge_type(base: ByRange, ours: ByRange, theirs: ByRange) -> MergedType:
     wanted, conflicts = _wanted(*courses)
     if conflicts:
         return MergedType(ours, tuple(conflicts))
-    merged = by_name = _merge_names(base, ours, theirs)
+    unused = {
+        (runs, constant)
+        for side, course in ((ours, courses[1]), (theirs, courses[2]))
+        for runs, constant in side.items()
+        if runs not in course.names
+    }
+    by_name = _merge_names(base, ours, theirs)
+    merged: ByRange = by_name
     if not all(is_same(*pair) for _, _, pair in side_by_side(Course.of(by_name), wanted)):
-        unused = by_name.keys() - courses[1].names - courses[2].names
         kept = {
             runs: constant
             for runs, constant in by_name.items()
             if ours.get(runs) == theirs.get(runs)
-            or (runs in unused and not _leaves_out(wanted, runs))
+            or ((runs, constant) in unused and not _leaves_out(wanted, runs))
         }
         merged = _named(wanted, kept)
     there = {constant.renamed() for constant in merged.values()}
-    dropped = {
-        runs: constant
-        for side, course in ((ours, courses[1]), (theirs, courses[2]))
-        for runs, constant in side.items()
-        if runs not in course.names
-        and base.get(runs) != constant
-        and constant.renamed() not in there
-    }
-    return MergedType(merged, dropped=tuple(sorted(dropped.items(), key=lambda item: item[0])))
+    dropped = [
+        (runs, constant)
+        for runs, constant in unused
+        if base.get(runs) != constant and constant.renamed() not in there
+    ]
+    return MergedType(merged, dropped=tuple(sorted(dropped, key=lambda item: item[0])))
 
 
-def _wanted(base: Course, ours: Course, theirs: Course) -> tuple[Course, list[tuple[int, int, str]]]:
+def _wanted(
+    base: Course, ours: Course, theirs: Course
+) -> tuple[Course, list[tuple[int, int, str]]]:
     """What each run shall get, and the runs for which that cannot be said."""
     segments: list[Segment] = []
     disputed: list[tuple[int, int, str]] = []
@@ -234,12 +240,11 @@ def _wanted(base: Course, ours: Course, theirs: Course) -> tuple[Course, list[tu
         else:
             segments.append(Segment(first, last, mine))
             if not (is_same(mine, other) or is_same(before, other)):
-                if disputed and disputed[-1][1] == first - 1:
-                    first = disputed.pop()[0]
-                disputed.append((first, last, ""))
+                is_next = bool(disputed) and disputed[-1][1] == first - 1
+                disputed.append((disputed.pop()[0] if is_next else first, last, ""))
     wanted = Course(segments)
     beyond = MAX_RUN + 1
-    is_open = not any(first <= beyond and MAX_RUN <= last for first, last, _ in disputed)
+    is_open = not any(first <= beyond and last >= MAX_RUN for first, last, _ in disputed)
     if is_open and wanted.at(MAX_RUN) is None and wanted.at(beyond) is not None:
         disputed.append((beyond, END, _NO_NAME))
     return wanted, disputed
@@ -310,34 +315,32 @@ def _stretches(wanted: Course, kept: ByRange) -> list[Segment]:
         if first > MAX_RUN or is_same(winner, there):
             continue
         before = stretches[-1] if stretches else None
-        if (
+        goes_on = (
             before is not None
             and before.last == first - 1
             and is_same(before.winner, winner)
             and first not in begin
             and RunRange(before.first, before.last) not in kept
-        ):
-            first = stretches.pop().first
-        stretches.append(Segment(first, min(last, MAX_RUN), winner))
+        )
+        begins = stretches.pop().first if goes_on else first
+        stretches.append(Segment(begins, min(last, MAX_RUN), winner))
     return stretches
 
 
-def _name_beyond(names: dict[RunRange, Constant], wanted: Winner, new: set[RunRange]) -> None:
-    """Add a name that wins all runs beyond 9999 and none up to it.
-
-    It begins together with the one that wins run 9999, which ends sooner and so goes first.
-    """
+def _name_beyond(
+    names: dict[RunRange, Constant], wanted: tuple[RunRange, Constant], new: set[RunRange]
+) -> None:
+    """Add a name that wins all runs beyond 9999, and none up to it that gets something else."""
     last = Course.of(names).at(MAX_RUN)
     assert last is not None
     runs, constant = last
     open_runs = RunRange(runs.first, END)
-    if runs.last == MAX_RUN and open_runs not in names:
-        if runs in new and is_same(last, wanted):
-            del names[runs]
+    if runs in new and is_same(last, wanted) and open_runs not in names:
+        del names[runs]
     else:
+        # It begins together with one that ends sooner, and so goes first.
         names[RunRange(MAX_RUN, MAX_RUN)] = constant.renamed()
         open_runs = RunRange(MAX_RUN, END)
-    assert wanted is not None
     names[open_runs] = _under(open_runs, wanted)
 
 
@@ -353,7 +356,9 @@ def merge_lines(mine: bytes, other: bytes) -> bytes:
     """
     one, two = _lines(mine), _lines(other)
     merged: list[bytes] = []
-    for _, first, last, start, stop in SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
+    for _, first, last, start, stop in SequenceMatcher(
+        None, one, two, autojunk=False
+    ).get_opcodes():
         merged += one[first:last]
         if one[first:last] != two[start:stop]:
             merged += two[start:stop]
