@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import calstore
@@ -100,6 +100,58 @@ def test_bytes_that_decode_are_the_encoding_of_what_they_say(data):
         return
 
     assert encode(value) == data
+
+
+def decoded_plainly(data):
+    """What `decode` promises, without its speed: encode what was read, and compare."""
+    try:
+        value = msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
+    except (ValueError, msgpack.UnpackException, TypeError) as error:
+        raise Invalid(str(error)) from error
+    if encode(value) != data:
+        raise Invalid("not canonical")
+    return value
+
+
+# Anything that msgpack can say, canonical or not: keys of any order and type, NaN, extensions,
+# more levels than are allowed.
+loose = st.recursive(
+    leaves | st.floats() | st.builds(msgpack.ExtType, st.integers(0, 127), st.binary(max_size=4)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.text(max_size=2) | st.binary(max_size=2), inner, max_size=3),
+    ),
+    max_leaves=12,
+)
+
+
+@st.composite
+def loose_bytes(draw):
+    value = draw(loose)
+    for _ in range(draw(st.sampled_from([0, 0, 0, 13, 14, 15, 16, 17]))):
+        value = [value] if draw(st.booleans()) else {"k": value}
+    try:
+        data = bytearray(msgpack.packb(value, use_single_float=draw(st.booleans())))
+    except OverflowError:  # a double that no single holds
+        data = bytearray(msgpack.packb(value))
+    if data and draw(st.booleans()):
+        data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
+    return bytes(data)
+
+
+@settings(max_examples=500)
+@given(loose_bytes())
+@example(msgpack.packb(msgpack.Timestamp(1, 0)))
+@example(b"\x91" * 16 + b"\x90")
+@example(b"\x91" * 17 + b"\x90")
+def test_bytes_are_taken_if_and_only_if_encoding_what_they_say_gives_them(data):
+    try:
+        plain = decoded_plainly(data)
+    except Invalid:
+        with pytest.raises(Invalid):
+            decode(data, limit=LIMIT)
+    else:
+        assert decode(data, limit=LIMIT) == plain
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,14 @@ def require_keys(
         When it is no map, lacks a required key or has one that this version does not know.
     """
     fields = mapping(value, what)
-    missing = sorted(required - fields.keys())
-    unknown = sorted(fields.keys() - required - optional)
-    if missing:
-        raise Invalid(f"a {what} without {', '.join(missing)}")
-    if unknown:
-        raise Invalid(f"a {what} with {', '.join(unknown)}: written by a newer calstore?")
+    keys = fields.keys()
+    if keys != required:
+        missing = sorted(required - keys)
+        unknown = sorted(keys - required - optional)
+        if missing:
+            raise Invalid(f"a {what} without {', '.join(missing)}")
+        if unknown:
+            raise Invalid(f"a {what} with {', '.join(unknown)}: written by a newer calstore?")
     return fields
 
 
