@@ -32,7 +32,7 @@ from calstore.formats import psana_text
 Calstore = Callable[..., Outcome]
 
 COMMANDS = (
-    *("init", "import", "refs", "log", "show", "coverage", "get", "fork", "tag", "set"),
+    *("init", "import", "refs", "log", "show", "coverage", "diff", "get", "fork", "tag", "set"),
     *("delete-ref", "materialize", "status", "adopt", "approve", "config", "verify", "demo"),
 )
 NAME_AND_DIGEST = r"{}@{}  xxh128:[0-9a-f]{{12}}"

@@ -114,6 +114,11 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     done("tag", "xpp/main@1", "xpp/published")
     done("approve", "xpp/main", "--status", "good", "--reason", "flat")
     done("config", "calib-dir/xppn4116", "/reg/xppn4116/calib")
+    found["diff"] = [
+        printed("diff", "xpp/main", "xpp/users/wilson/try", code=1),
+        printed("diff", "xpp/users/wilson/try", "./calib", "--run", "7", code=1),
+        printed("diff", "xpp/main", "./calib"),
+    ]
     found["config"] = [printed("config"), printed("config", "data-dir")]
     found["coverage"] = [
         printed("coverage", "xpp/main"),

@@ -131,14 +131,24 @@ class DetectorManifest:
     @classmethod
     def decoded(cls, data: bytes) -> DetectorManifest:
         """The manifest of canonical bytes; `Invalid` for anything else."""
-        body = _body(data, "detector", "constants")
+        return cls._built(_constants(data))
+
+    @classmethod
+    def apart(cls, one: bytes, other: bytes) -> tuple[DetectorManifest, DetectorManifest]:
+        """Two manifests of canonical bytes, without the constants that both have alike.
+
+        What is alike is not even built, so that two large manifests that hardly differ are soon
+        compared.
+        """
+        mine, theirs = _constants(one), _constants(other)
+        return cls._built(_without(mine, theirs)), cls._built(_without(theirs, mine))
+
+    @classmethod
+    def _built(cls, constants: Mapping[str, Mapping[str, Value]]) -> DetectorManifest:
         return cls(
             {
-                name: {
-                    _range(runs): Constant.from_value(item)
-                    for runs, item in mapping(by_range, "part of a manifest").items()
-                }
-                for name, by_range in mapping(body["constants"], "part of a manifest").items()
+                name: {_range(runs): Constant.from_value(item) for runs, item in by_range.items()}
+                for name, by_range in constants.items()
             }
         )
 
@@ -212,6 +222,25 @@ def _body(data: bytes, kind: str, *keys: str) -> Mapping[str, Value]:
     if fields.get("kind") != kind:
         raise Invalid(f"a manifest of kind {fields.get('kind')!r} where {kind!r} was expected")
     return require_keys(value, {"format", "kind", *keys}, f"{kind} manifest")
+
+
+def _constants(data: bytes) -> dict[str, Mapping[str, Value]]:
+    """Type → run range → constant, as a detector manifest holds them."""
+    constants = mapping(_body(data, "detector", "constants")["constants"], "part of a manifest")
+    return {name: mapping(item, "part of a manifest") for name, item in constants.items()}
+
+
+def _without(
+    constants: Mapping[str, Mapping[str, Value]], others: Mapping[str, Mapping[str, Value]]
+) -> dict[str, Mapping[str, Value]]:
+    """The constants of each type that the others have not, or not so; types that have some."""
+    left: dict[str, Mapping[str, Value]] = {}
+    for name, by_range in constants.items():
+        alike = others.get(name, {})
+        apart = {runs: item for runs, item in by_range.items() if alike.get(runs) != item}
+        if apart:
+            left[name] = apart
+    return left
 
 
 def _serials(fields: Mapping[str, Value]) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def get(backend: Backend, reference: ArrayReference) -> Array:
     Corrupt
         When any part of it is absent or is not what was stored.
     """
-    panels = _stored_panels(backend, reference)
+    panels = panel_digests(backend, reference)
     if not reference.content.size:
         return _empty(reference)
     key, encoded = _stored_values(backend, reference)
@@ -220,8 +220,14 @@ def _check_panel(backend: Backend, key: str, reference: ArrayReference) -> None:
         raise Corrupt(f"{backend.describe(key)} is damaged ({wrong}); restore it", key)
 
 
-def _stored_panels(backend: Backend, reference: ArrayReference) -> list[Digest]:
-    """The panels' digests from ``zarr.json``, checked against the array's own."""
+def panel_digests(backend: Backend, reference: ArrayReference) -> list[Digest]:
+    """The panels' digests from ``zarr.json``, checked against the array's own; reads no values.
+
+    Raises
+    ------
+    Corrupt
+        When they are absent or are not what was stored.
+    """
     key = f"{key_of(ARRAYS, reference.digest)}/zarr.json"
     try:
         data = backend.get(key)
