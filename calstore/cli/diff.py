@@ -79,7 +79,7 @@ def _side(store: Store, text: str, progress: Callable[[int, int], None]) -> Vers
     try:
         return store[text]
     except Invalid:
-        if not Path(text).is_dir():
+        if not text or not Path(text).is_dir():
             raise
         raise Invalid(f"{text!r} is no version; for the directory write ./{text}") from None
 

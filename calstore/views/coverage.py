@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 from calstore.formats.calib_tree import Problem, name_remark
 from calstore.model.ami import LIVE_RUN, ami_reads
-from calstore.model.conventions import (
-    UNDEFINED,
-    ami_group_of,
-    device_of,
-    group_of,
-    psana_default,
-    psana_loads,
-)
-from calstore.model.manifests import Constant, Detector, DetectorManifest
-from calstore.model.runs import END, RunRange
+from calstore.model.conventions import ami_group_of, group_of, psana_default, psana_loads
+from calstore.model.manifests import Detector, DetectorManifest
+from calstore.model.runs import RunRange
+from calstore.views.course import ByRange, Course, runs_text, side_by_side
+from calstore.views.remarks import unread_folder
 from calstore.views.resolve import Timeline
 
 _BASIS = "pedestals"  # what the other types of one run must fit
@@ -40,7 +34,7 @@ class Stretch:
     @property
     def runs(self) -> str:
         """The runs as people read them; beyond 9999, where no file name begins, too."""
-        return _spelled(self.first, self.last)
+        return runs_text(self.first, self.last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +86,7 @@ class Mismatch:
     @property
     def runs(self) -> str:
         """The runs as people read them."""
-        return _spelled(self.first, self.last)
+        return runs_text(self.first, self.last)
 
     def __str__(self) -> str:
         mine, theirs = (" ".join(serials) for serials in self.panels)
@@ -179,43 +173,33 @@ def shadow_of(ranges: Iterable[RunRange], runs: RunRange) -> Shadow | None:
 
 
 def _of_detector(key: Detector, manifest: DetectorManifest, odd: list[Problem]) -> DetectorCoverage:
-    group, source = key
-    types = tuple(
-        _of_type(key, name, Timeline(by_range), by_range)
-        for name, by_range in manifest.constants.items()
-    )
+    group, _ = key
+    types = tuple(_of_type(key, name, by_range) for name, by_range in manifest.constants.items())
     absent = {
         name: psana_default(group, name)
         for name in psana_loads(group)
         if name not in manifest.constants
     }
-    problems = (*_group_problems(group, source), *map(str, odd))
+    problems = (*_unread(key), *map(str, odd))
     return DetectorCoverage(key, types, absent, tuple(_mismatches(manifest)), problems)
 
 
-def _of_type(
-    key: Detector, name: str, timeline: Timeline, ranges: Iterable[RunRange]
-) -> TypeCoverage:
+def _of_type(key: Detector, name: str, by_range: ByRange) -> TypeCoverage:
     group, source = key
+    course = Course.of(by_range)
+    stretches = (
+        Stretch(each.first, each.last, None if each.winner is None else each.winner[0])
+        for each in course.segments
+    )
+    live = course.at(LIVE_RUN)
     return TypeCoverage(
         name,
-        tuple(_stretches(timeline)),
-        tuple(runs for runs in ranges if runs not in timeline.winners),
+        tuple(stretches),
+        tuple(runs for runs in by_range if runs not in course.names),
         psana_default(group, name),
-        timeline.at(LIVE_RUN),
+        None if live is None else live[0],
         name in ami_reads(source),
     )
-
-
-def _stretches(timeline: Timeline) -> Iterator[Stretch]:
-    following = 0
-    for piece in timeline.pieces:
-        if piece.first > following:
-            yield Stretch(following, piece.first - 1, None)
-        yield Stretch(piece.first, piece.last, piece.winner)
-        following = piece.last + 1
-    if following <= END:
-        yield Stretch(following, END, None)
 
 
 def _mismatches(manifest: DetectorManifest) -> Iterator[Mismatch]:
@@ -223,36 +207,22 @@ def _mismatches(manifest: DetectorManifest) -> Iterator[Mismatch]:
     for name, by_range in manifest.constants.items():
         if name == _BASIS or not any(constant.serials for constant in by_range.values()):
             continue
-        for first, last, mine, theirs in _together(pedestals, by_range):
-            panels = pedestals[mine].serials, by_range[theirs].serials
-            if all(panels) and panels[0] != panels[1]:
-                yield Mismatch(first, last, mine, name, theirs, panels)
+        for first, last, (mine, theirs) in side_by_side(Course.of(pedestals), Course.of(by_range)):
+            if mine is not None and theirs is not None:
+                panels = mine[1].serials, theirs[1].serials
+                if all(panels) and panels[0] != panels[1]:
+                    yield Mismatch(first, last, mine[0], name, theirs[0], panels)
 
 
-def _together(
-    one: Mapping[RunRange, Constant], other: Mapping[RunRange, Constant]
-) -> Iterator[tuple[int, int, RunRange, RunRange]]:
-    """Runs that get a constant of both, with the ranges of each."""
-    timelines = Timeline(one), Timeline(other)
-    pieces = [piece for timeline in timelines for piece in timeline.pieces]
-    edges = sorted({edge for piece in pieces for edge in (piece.first, piece.last + 1)})
-    for first, following in pairwise(edges):
-        mine, theirs = (timeline.at(first) for timeline in timelines)
-        if mine is not None and theirs is not None:
-            yield first, following - 1, mine, theirs
-
-
-def _group_problems(group: str, source: str) -> Iterator[str]:
-    expected = group_of(source)
-    if expected == UNDEFINED:
-        yield f"psana does not know the device of {source}, so it looks for no constants"
-    elif group != expected:
-        yield f"psana looks in {expected}/{source} and not in {group}"
-    if device_of(source) is not None and group == expected:
-        ami_group = ami_group_of(source)
-        if ami_group not in (None, group):
-            place = f"{ami_group}/{source}" if ami_group else source
-            yield f"AMI looks in {place}, which a view has when it is made with --for ami"
+def _unread(key: Detector) -> Iterator[str]:
+    group, source = key
+    unread = unread_folder(key)
+    if unread is not None:
+        yield unread
+    ami_group = ami_group_of(source)
+    if ami_reads(source) and group == group_of(source) and ami_group != group:
+        place = f"{ami_group}/{source}" if ami_group else source
+        yield f"AMI looks in {place}, which a view has when it is made with --for ami"
 
 
 def _odd_names(files: Iterable[str]) -> dict[str, list[Problem]]:
@@ -264,7 +234,3 @@ def _odd_names(files: Iterable[str]) -> dict[str, list[Problem]]:
         if remark is not None:
             odd.setdefault("/".join(parts[:2]), []).append(Problem(path, remark))
     return odd
-
-
-def _spelled(first: int, last: int) -> str:
-    return f"{first}-{'end' if last == END else last}"

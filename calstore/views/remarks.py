@@ -50,7 +50,7 @@ def remarks_on(
         return
     for key, manifest in detectors.items():
         folder = "/".join(key)
-        unread = _unread(key)
+        unread = unread_folder(key)
         if unread is not None:
             yield ViewRemark(folder, unread)
         if "pixel_mask" in manifest.constants:
@@ -62,7 +62,7 @@ def remarks_on(
             )
 
 
-def _unread(key: Detector) -> str | None:
+def unread_folder(key: Detector) -> str | None:
     """Why no reader looks in the folder of a detector; ``None`` where one does."""
     group_name, source = key
     if group_name not in _DEAD and group(group_name) is None:
