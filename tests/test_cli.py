@@ -33,6 +33,7 @@ Calstore = Callable[..., Outcome]
 
 COMMANDS = (
     *("init", "import", "refs", "log", "show", "coverage", "diff", "get", "fork", "tag", "set"),
+    *("unset", "copy", "promote", "undo"),
     *("delete-ref", "materialize", "status", "adopt", "approve", "config", "verify", "demo"),
 )
 NAME_AND_DIGEST = r"{}@{}  xxh128:[0-9a-f]{{12}}"

@@ -112,6 +112,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     done("fork", "xpp/main", "xpp/users/wilson/try", "-m", "another\nline")
     done("set", "xpp/users/wilson/try", "Opal", "pedestals", "7-8", "new.npy")
     done("tag", "xpp/main@1", "xpp/published")
+    found["promote"] = _promoted(folder, done, printed)
     done("approve", "xpp/main", "--status", "good", "--reason", "flat")
     done("config", "calib-dir/xppn4116", "/reg/xppn4116/calib")
     found["diff"] = [
@@ -161,6 +162,26 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     found["verify"] = [printed("verify"), printed("verify", "xpp/main")]
     found["verify"].append(_verified_with_damage(folder))
     return found
+
+
+def _promoted(folder: Path, done: Callable[..., Outcome], printed: Callable[..., Any]) -> list[Any]:
+    """Forward, in vain, merged with a constant left out, and with runs and a file in dispute."""
+    mine, main = "xpp/users/wilson/mine", "xpp/promoted"
+    done("fork", "xpp/main@1", main)
+    done("set", main, "Opal", "pixel_rms", "10-20", "new.npy")
+    done("fork", main, mine)
+    done("set", mine, "Opal", "pixel_rms", "21-25", "new.npy")
+    found = [printed("promote", mine, main, "--dry-run"), printed("promote", mine, main)]
+    found.append(printed("promote", mine, main))
+    (folder / "other.npy").write_bytes(npy_bytes(np.zeros((3, 4), np.float32)))
+    done("set", main, "Opal", "pixel_rms", "10-25", "other.npy", "--underlay")
+    done("unset", mine, "Opal", "pixel_rms", "15-16")
+    found.append(printed("promote", mine, main))
+    for ref in (mine, main):
+        text = pedestals_text(len(ref))
+        tree = {f"{OPAL}/pedestals/1-end.data": text, "notes.txt": ref.encode()}
+        done("import", write_tree(folder / "disputed", tree), ref)
+    return [*found, printed("promote", mine, main, "--dry-run", code=4)]
 
 
 def _coverage_of_swapped_panels(folder: Path) -> Any:
@@ -329,6 +350,7 @@ def _rename(*path: Any, to: str) -> Callable[[Any], None]:
 
 
 OPAL_GROUP, OPAL_SOURCE = OPAL.split("/")
+CONFLICT = {"path": "notes.txt", "why": ""}
 REFERENCE = {"sha256": "0" * 64, "size": 1, "xxh128": "0" * 32}
 BROKEN = [
     ("record", "a time of no zone", _replace("when", by="2026-11-22T03:12:45.123456")),
@@ -360,6 +382,13 @@ BROKEN = [
     ("import", "a negative count", _replace("files", by=-1)),
     ("import", "changed is a word", _replace("changed", by="yes")),
     ("import", "a problem that is text", _replace("problems", by=["7-foo.data"])),
+    ("promote", "a change of an unknown kind", _replace("differences", "runs", 0, "kind", by="x")),
+    ("promote", "changed in a dry run", _replace("dry_run", by=True)),
+    ("promote", "moved in spite of a conflict", _replace("conflicts", "files", by=[CONFLICT])),
+    ("promote", "changed, but it had all", _replace("how", by="contained")),
+    ("promote", "no base", _replace("bases", by=[])),
+    ("promote", "a source without a number", _replace("source", by="xpp/main")),
+    ("promote", "runs that are one number", _replace("differences", "runs", 0, "runs", by="5")),
     ("materialize", "an unknown layout", _replace("layout", by="zip")),
     ("materialize", "a difference without a path", _replace("differences", by=[{"what": "x"}])),
     ("materialize", "a path that climbs", _replace("written", by=["a/../../b"])),
@@ -430,6 +459,8 @@ def _richest(name: str, documents: dict[str, list[Any]]) -> Any:
         return next(item for item in documents[name] if "1-end" in str(item))
     if name == "verify":
         return documents[name][-1]
+    if name == "promote":
+        return next(item for item in documents[name] if item["dropped"])
     return max(documents[name], key=lambda item: len(json.dumps(item)))
 
 

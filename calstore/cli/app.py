@@ -12,20 +12,25 @@ from calstore.cli import (
     adopt,
     approve,
     config,
+    copy,
     coverage,
     delete_ref,
     demo,
+    diff,
     fork,
     get,
     import_,
     init,
     log,
     materialize,
+    promote,
     refs,
     set_,
     show,
     status,
     tag,
+    undo,
+    unset,
     verify,
 )
 from calstore.errors import CalstoreError, Conflict, Corrupt, Invalid, NotFound
@@ -47,10 +52,15 @@ app.command("refs")(refs.refs)
 app.command("log")(log.log)
 app.command("show")(show.show)
 app.command("coverage")(coverage.coverage)
+app.command("diff")(diff.diff)
 app.command("get")(get.get)
 app.command("fork")(fork.fork)
 app.command("tag")(tag.tag)
 app.command("set")(set_.set_)
+app.command("unset")(unset.unset)
+app.command("copy")(copy.copy)
+app.command("promote")(promote.promote)
+app.command("undo")(undo.undo)
 app.command("delete-ref")(delete_ref.delete_ref)
 app.command("materialize")(materialize.materialize)
 app.command("deploy", hidden=True)(materialize.materialize)

@@ -64,6 +64,7 @@ DetectorArgument = Annotated[
     str, typer.Argument(metavar="D", help="The detector's source, or a unique part of it.")
 ]
 TypeArgument = Annotated[str, typer.Argument(metavar="T", help="The calibration type.")]
+RunsArgument = Annotated[str, typer.Argument(metavar="RUNS", help="As 5-20, 137-137 or 137-end.")]
 
 
 def emit_json(document: Any) -> None:

@@ -11,6 +11,7 @@ from calstore.cli.context import (
     DetectorArgument,
     MessageOption,
     RefArgument,
+    RunsArgument,
     TypeArgument,
     named,
     opened,
@@ -22,16 +23,25 @@ def set_(
     ref: RefArgument,
     detector: DetectorArgument,
     type_name: TypeArgument,
-    runs: Annotated[str, typer.Argument(metavar="RUNS", help="As 5-20, 137-137 or 137-end.")],
+    runs: RunsArgument,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A .npy, psana's text, or an opaque file.")
     ],
+    underlay: Annotated[
+        bool,
+        typer.Option(
+            "--underlay",
+            help="Add the range and let psana's rule speak: ranges that begin later keep theirs.",
+        ),
+    ] = False,
     message: MessageOption = "",
 ) -> None:
     """Give some runs another constant; every other run keeps what it got before.
 
-    Ranges that are there already are split where they must be, by reference. What a reader
-    could not load is refused. For a detector that REF does not have yet, D is <group>/<source>.
+    Ranges that are there already are split where they must be, by reference. With --underlay
+    nothing is split: runs that a later or shorter range covers keep its constant, as when a file
+    is put into the directory. What a reader could not load is refused. For a detector that REF
+    does not have yet, D is <group>/<source>.
 
     Example: calstore set xppn4116/users/wilson/mask Epix100a.1 pixel_mask 5-20 mask.npy
 
@@ -42,6 +52,13 @@ def set_(
     from calstore.repository.set_constant import set_constant
 
     record = set_constant(
-        opened(context), ref, detector, type_name, RunRange.parse(runs), file, stamp(message)
+        opened(context),
+        ref,
+        detector,
+        type_name,
+        RunRange.parse(runs),
+        file,
+        stamp(message),
+        underlay=underlay,
     )
     typer.echo(named(record))

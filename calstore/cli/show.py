@@ -14,11 +14,13 @@ from calstore.cli.context import (
     approval_text,
     emit_json,
     opened,
+    printable,
     size_text,
     table,
 )
 
 if TYPE_CHECKING:
+    from calstore.model.records import Record
     from calstore.repository.version import CalibrationConstant, DetectorConstants, Version
 
 
@@ -68,8 +70,7 @@ def show(
         typer.echo(approval_text(approval))
     typer.echo(table([_row(constant) for constant in found]))
     if type_name is not None:
-        for constant in found:
-            _show_provenance(constant)
+        _show_provenances(version, found)
     elif detector is None and version.manifest.files:
         typer.echo(f"and {len(version.manifest.files)} other files")
 
@@ -106,17 +107,24 @@ def _is_used(constant: CalibrationConstant) -> bool:
     return constant.runs in constant.detector.timeline(constant.type_name).winners
 
 
-def _show_provenance(constant: CalibrationConstant) -> None:
-    found = constant.provenance
-    if found is None:
-        return
-    record = found.record
+def _show_provenances(version: Version, constants: list[CalibrationConstant]) -> None:
+    from calstore.repository.provenance import provenances
+
+    ref = version.name.partition("@")[0]
+    found = provenances(version, constants)
+    for constant, its in zip(constants, found, strict=bool(found)):
+        typer.echo(f"{constant.runs} since {_told(its.record)}")
+        for line in its.record.stamp.why.splitlines():
+            typer.echo(f"    {printable(line)}")
+        if its.arrived != its.record:
+            typer.echo(f"    in {ref} since {_told(its.arrived)}")
+        for said in its.history:
+            typer.echo(f"    HISTORY says: {printable(said.text)}")
+
+
+def _told(record: Record) -> str:
     when = record.stamp.when[:19].replace("T", " ")
-    typer.echo(f"{constant.runs} since {record.name}, {when} by {record.stamp.who}: {record.what}")
-    if record.stamp.why:
-        typer.echo(f"    {record.stamp.why}")
-    for line in found.history:
-        typer.echo(f"    HISTORY says: {line.text}")
+    return printable(f"{record.name}, {when} by {record.stamp.who}: {record.what}")
 
 
 def _document(

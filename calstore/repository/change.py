@@ -22,11 +22,19 @@ _ATTEMPTS: Final = 1000  # each one lost means that another writer won, so this 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What a ref shall have next: a stored set, what was done, records of others it came from."""
+    """What a ref shall have next: a stored set, what was done, records of others it came from.
+
+    Parameters
+    ----------
+    always
+        Whether there shall be a record even if the ref has that set already: it says what the
+        ref took in.
+    """
 
     manifest: Reference
     what: str
     sources: tuple[Parent, ...] = ()
+    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ def move(
         if base is not None:
             refuse_tag(store, ref)
         wanted = decide(_version(store, base))
-        if base is not None and base.record.manifest == wanted.manifest:
+        if base is not None and base.record.manifest == wanted.manifest and not wanted.always:
             return Moved(base.record, False)
         try:
             record = commit(

@@ -80,7 +80,7 @@ def set_constant(
         if constant is None:
             constant = _constant(store, key, type_name, runs, values)
         before = type_of(version, key, type_name)
-        after = {**before, runs: constant} if underlay else _overridden(before, runs, constant)
+        after = {**before, runs: constant} if underlay else overridden(before, runs, constant)
         return Move(
             with_type(version, key, type_name, after),
             f"set {key[1]} {type_name} {runs}{' as an underlay' if underlay else ''}"
@@ -90,9 +90,10 @@ def set_constant(
     return move(store, ref, decide, stamp, "set").record
 
 
-def _overridden(
+def overridden(
     before: Mapping[RunRange, Constant], runs: RunRange, constant: Constant
 ) -> dict[RunRange, Constant]:
+    """The constants of a type after some runs got another one; see `override`."""
     after = {
         name: before[old] if name == old else before[old].renamed()
         for name, old in override(before, runs).items()

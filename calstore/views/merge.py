@@ -71,7 +71,7 @@ MergeConflict: TypeAlias = RunConflict | FileConflict
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A constant that no run gets on the side that has it, and that the merge has no place for."""
+    """A constant that no run gets on the side that has it, and that could not stay unused."""
 
     detector: Detector
     type_name: str
