@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from calstore.errors import Conflict, Invalid
 from calstore.model.names import RefName
 from calstore.model.records import Parent, Record, Stamp
-from calstore.repository.ancestry import common_ancestors, place_of
+from calstore.repository.ancestry import Ancestry, ancestry_of, place_of
 from calstore.repository.branch import source_of
 from calstore.repository.change import Move, move
 from calstore.repository.merge import load_several, merged, put_contents
@@ -143,7 +143,8 @@ def _decide(
     head = version.record
     assert head is not None
     assert source.manifest is not None
-    bases = common_ancestors(store, [head], source)
+    ancestry = ancestry_of(store, head, source)
+    bases = ancestry.common([head], source)
     target = head.log.removeprefix("refs/")
     if not bases:
         raise Invalid(
@@ -160,13 +161,13 @@ def _decide(
         outcome = Merged(theirs, ())
     else:
         how = "merge"
-        outcome = merged(store, _base(store, bases), ours, theirs, keep=keep)
+        outcome = merged(store, _base(store, ancestry, bases), ours, theirs, keep=keep)
     changed = () if outcome.conflicts else tuple(changes(ours, outcome.result))
     told = Promoted(head, False, how, source, bases, changed, outcome.conflicts, outcome.dropped)
     return told, outcome.result
 
 
-def _base(store: Store, bases: Sequence[Record]) -> SetContents:
+def _base(store: Store, ancestry: Ancestry, bases: Sequence[Record]) -> SetContents:
     """The set that both sides started from.
 
     Where each took the other in at the same time there are several: then what their merge is,
@@ -175,8 +176,8 @@ def _base(store: Store, bases: Sequence[Record]) -> SetContents:
     sets = [load_set(store, base.manifest) for base in bases if base.manifest is not None]
     first, *others = load_several(store, *sets)
     for number, other in enumerate(others, start=1):
-        older = common_ancestors(store, bases[:number], bases[number])
-        start = _base(store, older) if older else SetContents()
+        older = ancestry.common(bases[:number], bases[number])
+        start = _base(store, ancestry, older) if older else SetContents()
         outcome = merged(store, start, first, other, keep=False)
         if outcome.conflicts:
             listed = "\n  ".join(map(str, outcome.conflicts))

@@ -10,7 +10,7 @@ from calstore.model.digest import Reference
 from calstore.model.manifests import Constant, Detector
 from calstore.model.records import Record
 from calstore.model.runs import RunRange
-from calstore.repository.ancestry import Place, parents_of, place_of
+from calstore.repository.ancestry import Parents, place_of
 from calstore.repository.store import Store
 from calstore.repository.version import CalibrationConstant, Version, load_detector, load_set
 from calstore.store import objects
@@ -117,7 +117,7 @@ class _Walk:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._parents: dict[Place, list[Record]] = {}
+        self._parents = Parents(store)
         self._detectors: dict[Reference, Mapping[Detector, Reference]] = {}
         self._contents: dict[Reference, dict[str, frozenset[bytes]]] = {}
 
@@ -130,7 +130,7 @@ class _Walk:
         while waiting:
             company = waiting.pop()
             this, staying = company.at, dict(company.detectors)
-            for parent in self._parents_of(this):
+            for parent in self._parents.of(this):
                 found = {
                     key: detector
                     for key, there in staying.items()
@@ -169,12 +169,6 @@ class _Walk:
             return ()
         lines = history.parse(objects.get(self._store.backend, objects.BLOBS, blob))
         return tuple(line for line in lines if line.file in names)
-
-    def _parents_of(self, record: Record) -> list[Record]:
-        place = place_of(record)
-        if place not in self._parents:
-            self._parents[place] = parents_of(self._store, record)
-        return self._parents[place]
 
     def _place_in(
         self, parent: Record, child: Record, detector: Detector, type_name: str, digest: bytes
