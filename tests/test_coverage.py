@@ -280,6 +280,18 @@ def test_wrong_words_are_answered_in_a_line(imported: Calstore) -> None:
         assert outcome.out == ""
 
 
+def test_an_underlay_tells_where_it_does_not_reach(imported: Calstore, tmp_path: Path) -> None:
+    (tmp_path / "new.data").write_bytes(pedestals_text(7))
+    words = ("set", "xpp/main", "Opal", "pedestals")
+
+    under = imported(*words, "5-14", "new.data", "--underlay")
+    over = imported(*words, "5-14", "new.data")
+    free = imported(*words, "50-60", "new.data", "--underlay")
+
+    assert under.err == "warning: pedestals 5-14 is shadowed by 10-20 from run 10 to 10\n"
+    assert (over.err, free.err) == ("", "")
+
+
 def test_an_import_tells_of_what_cannot_reach_its_runs(
     calstore: Calstore, camera_tree: Path
 ) -> None:

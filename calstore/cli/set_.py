@@ -15,6 +15,7 @@ from calstore.cli.context import (
     TypeArgument,
     named,
     opened,
+    warn,
 )
 
 
@@ -49,16 +50,21 @@ def set_(
     """
     from calstore.cli.identity import stamp
     from calstore.model.runs import RunRange
+    from calstore.repository.coverage import shadow_in
     from calstore.repository.set_constant import set_constant
 
+    store, wanted = opened(context), RunRange.parse(runs)
     record = set_constant(
-        opened(context),
+        store,
         ref,
         detector,
         type_name,
-        RunRange.parse(runs),
+        wanted,
         file,
         stamp(message),
         underlay=underlay,
     )
+    shadow = shadow_in(store[record.name], detector, type_name, wanted) if underlay else None
+    if shadow is not None:
+        warn(f"{type_name} {shadow}")
     typer.echo(named(record))

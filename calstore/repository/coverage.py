@@ -9,7 +9,7 @@ from calstore.model.records import Record
 from calstore.model.runs import RunRange
 from calstore.repository.provenance import records_of
 from calstore.repository.version import CalibrationConstant, Version
-from calstore.views.coverage import DetectorCoverage, coverage_of
+from calstore.views.coverage import DetectorCoverage, Shadow, coverage_of, shadow_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,11 @@ def coverage(version: Version, detector: str | None = None) -> tuple[DetectorCov
     keys = version.detectors if detector is None else (version.find(detector),)
     manifests = {key: version.detector(key).manifest for key in keys}
     return coverage_of(manifests, version.manifest.files)
+
+
+def shadow_in(version: Version, detector: str, type_name: str, runs: RunRange) -> Shadow | None:
+    """What takes runs from a constant that a version has, ``None`` if it reaches all of them."""
+    return shadow_of(version[detector].manifest.constants[type_name], runs)
 
 
 def answers(version: Version, found: DetectorCoverage, run: int) -> Iterator[Answer]:
