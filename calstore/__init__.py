@@ -25,14 +25,24 @@ if TYPE_CHECKING:
     from calstore.cli.identity import stamp
     from calstore.errors import CalstoreError, Conflict, Corrupt, Invalid, NotFound
     from calstore.model.runs import RunRange
+    from calstore.repository.adopt import adopt
+    from calstore.repository.approve import approve
     from calstore.repository.branch import delete_ref, fork, tag
+    from calstore.repository.copy import copy_constants
+    from calstore.repository.coverage import coverage
+    from calstore.repository.diff import diff, version_of
     from calstore.repository.import_tree import import_tree
     from calstore.repository.materialize import materialize
+    from calstore.repository.promote import promote
+    from calstore.repository.read_back import read_back
     from calstore.repository.refs import log, refs
     from calstore.repository.set_constant import set_constant
     from calstore.repository.store import Store, init_store, open_store
+    from calstore.repository.undo import undo
+    from calstore.repository.unset import unset
     from calstore.repository.verify import verify
     from calstore.repository.version import Version
+    from calstore.views.state import status
 
     init = init_store
     open = open_store
@@ -46,18 +56,29 @@ _HOMES = {
     "RunRange": "model.runs",
     "Store": "repository.store",
     "Version": "repository.version",
+    "adopt": "repository.adopt",
+    "approve": "repository.approve",
+    "copy_constants": "repository.copy",
+    "coverage": "repository.coverage",
     "delete_ref": "repository.branch",
+    "diff": "repository.diff",
     "fork": "repository.branch",
     "import_tree": "repository.import_tree",
     "init": "repository.store:init_store",
     "log": "repository.refs",
     "materialize": "repository.materialize",
     "open": "repository.store:open_store",
+    "promote": "repository.promote",
+    "read_back": "repository.read_back",
     "refs": "repository.refs",
     "set_constant": "repository.set_constant",
     "stamp": "cli.identity",
+    "status": "views.state",
     "tag": "repository.branch",
+    "undo": "repository.undo",
+    "unset": "repository.unset",
     "verify": "repository.verify",
+    "version_of": "repository.diff",
 }
 
 __all__ = [
@@ -70,18 +91,29 @@ __all__ = [
     "Store",
     "Version",
     "__version__",
+    "adopt",
+    "approve",
+    "copy_constants",
+    "coverage",
     "delete_ref",
+    "diff",
     "fork",
     "import_tree",
     "init",
     "log",
     "materialize",
     "open",
+    "promote",
+    "read_back",
     "refs",
     "set_constant",
     "stamp",
+    "status",
     "tag",
+    "undo",
+    "unset",
     "verify",
+    "version_of",
 ]
 
 
