@@ -13,7 +13,8 @@ from calstore.model.records import Stamp, Who
 from calstore.repository.store import Store
 from calstore.repository.verify import Damage, verify
 from calstore.store import logs
-from calstore.views import receipt
+from calstore.views import ledger, receipt
+from calstore.views.tree import Tree
 
 OPAL = "Camera::CalibV1/CxiDg1.0:Opal1000.0"
 ZYLA = "Camera::CalibV1/CxiDg2.0:Zyla.1"
@@ -75,7 +76,10 @@ def view_files(dest: Path) -> dict[str, bytes]:
         for path in dest.rglob("*")
         if path.is_file() and path.name != "HISTORY"
     }
-    written = receipt.parse(files[receipt.NAME], receipt.NAME)
+    with Tree(dest) as tree:
+        written = ledger.read(tree, dest).receipt
+    assert written is not None
+    files.pop(ledger.JOURNAL, None)
     listed = "\n".join([written.versions, written.parts[0].manifest, *sorted(written.files)])
     return {**files, receipt.NAME: listed.encode()}
 

@@ -31,7 +31,7 @@ from calstore.repository.materialize import materialize
 from calstore.repository.set_constant import set_constant
 from calstore.repository.store import Store, init_store, open_store
 from calstore.store.local import LocalBackend
-from calstore.views.tree import TEMPORARY
+from calstore.views.temporaries import TEMPORARY
 
 MAIN = "cxis0113/main"
 SANDBOX = "cxis0113/users/wilson/mask"

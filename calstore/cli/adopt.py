@@ -48,6 +48,7 @@ def adopt(
         emit_json(
             {
                 "changed": adopted.changed,
+                "left_out": list(adopted.left_out),
                 "paths": list(adopted.paths),
                 "problems": [
                     {
@@ -58,6 +59,7 @@ def adopt(
                     for problem in adopted.problems
                 ],
                 "record": record_json(adopted.record),
+                "renewed": adopted.renewed,
             }
         )
         return

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from calstore.errors import Conflict, Invalid
+from calstore.errors import Conflict, Invalid, NotFound
 from calstore.formats.calib_tree import Problem
-from calstore.model.digest import xxh128
+from calstore.model.digest import Buffer, xxh128
 from calstore.model.names import RefName
 from calstore.model.records import Parent, Record, Stamp
+from calstore.repository import ami
 from calstore.repository.change import Move, move
 from calstore.repository.edited import Edited, look
+from calstore.repository.materialize import contents_of
 from calstore.repository.merge import load_contents, merged, put_contents
-from calstore.repository.rendering import origins_of
+from calstore.repository.rendering import renderer
 from calstore.repository.store import Store, ref_name
 from calstore.repository.version import Version, locate
+from calstore.views import ledger
 from calstore.views.generations import current
 from calstore.views.merge import SetContents
-from calstore.views.plan import Layout, plan
-from calstore.views.receipt import NAME, Part, Receipt, Written
+from calstore.views.plan import Content, Layout
+from calstore.views.receipt import Receipt, Written
+from calstore.views.selection import Selection
+from calstore.views.state import has, view_at
+from calstore.views.temporaries import is_file
 from calstore.views.tree import Tree
+from calstore.views.write import OnDisk
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +47,20 @@ class Adopted:
     paths
         The files that differed from what calstore had written.
     problems
-        What readers would stumble over in them.
+        What readers would stumble over in them, and what could not be kept as it is.
+    left_out
+        Paths left out by rule.
+    renewed
+        Whether the view now counts as one of the new version; else it goes on differing from
+        what it was made from.
     """
 
     record: Record
     changed: bool
     paths: tuple[str, ...]
     problems: tuple[Problem, ...]
+    left_out: tuple[str, ...]
+    renewed: bool
 
 
 def adopt(
@@ -78,23 +92,29 @@ def adopt(
         When a file cannot be read.
     """
     ref = ref_name(name)
-    edited = look(store, dest, progress)
-    result = edited.now
+    with view_at(dest) as tree:
+        tree.lock()
+        edited = look(store, dest, progress)
+        result = edited.now
 
-    def decide(version: Version | None) -> Move:
-        nonlocal result
-        ours = edited.full if version is None else load_contents(store, version.manifest)
-        result = _merged(store, dest, ref, edited, ours)
-        return Move(
-            put_contents(store, result),
-            f"adopt {os.fsencode(dest.absolute()).decode(errors='replace')}",
-            _sources(store, edited.state.receipt, ref),
-        )
+        def decide(version: Version | None) -> Move:
+            nonlocal result
+            ours = edited.full if version is None else load_contents(store, version.manifest)
+            result = edited.pinned(_merged(store, dest, ref, edited, ours))
+            return Move(
+                put_contents(store, result),
+                f"adopt {os.fsencode(dest.absolute()).decode(errors='replace')}",
+                _sources(store, edited.state.receipt, ref),
+            )
 
-    moved = move(store, ref, decide, stamp, "adopt", may_be_new=True)
-    if moved.changed and result == edited.now:
-        _renew_receipt(dest, edited, store[moved.record.name])
-    return Adopted(moved.record, moved.changed, edited.paths, edited.problems)
+        moved = move(store, ref, decide, stamp, "adopt", may_be_new=True)
+        renewed = False
+        if moved.changed or edited.paths or edited.state.unsettled:
+            with contextlib.suppress(Invalid, Conflict, NotFound):
+                renewed = _renew(tree, dest, edited, store[moved.record.name], result)
+    return Adopted(
+        moved.record, moved.changed, edited.paths, edited.problems, edited.left_out, renewed
+    )
 
 
 def _merged(
@@ -116,29 +136,44 @@ def _sources(store: Store, receipt: Receipt, ref: RefName) -> tuple[Parent, ...]
     return () if entry is None or entry.record.log == ref.log else (entry.parent,)
 
 
-def _renew_receipt(dest: Path, edited: Edited, version: Version) -> None:
-    """Let the view be one of the new version, if that says all about it.
+def _renew(tree: Tree, dest: Path, edited: Edited, version: Version, result: SetContents) -> bool:
+    """Let the view be one of the new version, if it is just that; whether it is.
 
     Only for convenience: without it the next materialize finds out file by file.
     """
+    known = ledger.read(tree, dest)
     receipt = edited.state.receipt
-    is_whole = len(receipt.parts) == 1 and receipt.parts[0] == Part(
-        receipt.parts[0].version, receipt.parts[0].manifest
-    )
-    if not is_whole or receipt.for_ami or current(dest) is not None:
-        return
-    now = edited.now
+    if len(receipt.parts) > 1 or known.receipt != receipt or current(dest) is not None:
+        return False
+    selection = Selection.of_part(receipt.parts[0])
+    has_now = edited.pinned(edited.now)
+    of_version = SetContents(selection.detectors(result.detectors), selection.files(result.files))
+    if of_version != has_now or _aliases(version, selection, receipt) != receipt.links:
+        return False
     layout = cast(Layout, receipt.layout)
-    planned = plan(now.detectors, now.files, layout, origins_of(version, now.detectors, layout))
-    touched = {*edited.paths}
-    with contextlib.suppress(Invalid, Conflict), Tree(dest) as tree:
-        tree.lock()
-        files = {}
-        for path, content in planned.items():
-            if path in receipt.files and path not in touched:
-                files[path] = receipt.files[path]
-            elif (data := tree.read(path)) is not None and path in edited.entries:
-                mtime_ns = edited.entries[path].st_mtime_ns
-                files[path] = Written(content.key, xxh128(data).hex, len(data), mtime_ns)
-        part = Part(version.name, str(version.digest))
-        tree.write(NAME, replace(receipt, parts=(part,), files=files).rendered())
+    _, planned = contents_of(version, layout, selection, receipt.for_ami)
+    render = renderer(version.store)
+    touched = {*edited.paths, *edited.state.unsettled}
+    files = {}
+    for path, content in planned.items():
+        found = edited.entries.get(path)
+        if path in receipt.files and path not in touched:
+            files[path] = receipt.files[path]
+        elif is_file(found):
+            files[path] = _written(tree, path, found, content, render(content))
+    part = replace(receipt.parts[0], version=version.name, manifest=str(version.digest))
+    ledger.settle(tree, known, replace(receipt, parts=(part,), files=files))
+    return True
+
+
+def _aliases(version: Version, selection: Selection, receipt: Receipt) -> Mapping[str, str]:
+    return ami.aliases(version.detectors, selection.detector) if receipt.for_ami else {}
+
+
+def _written(
+    tree: Tree, path: str, found: os.stat_result, content: Content, parts: Sequence[Buffer]
+) -> Written:
+    """The file as one of the version; if it was changed since it was read, it differs from that."""
+    there = OnDisk.of(parts, xxh128(*parts), found)
+    mtime_ns = there.mtime_ns if has(tree, path, found, parts) else 0
+    return Written(content.key, there.digest.hex, there.size, mtime_ns)

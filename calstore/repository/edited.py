@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from calstore.errors import Invalid, NotFound
-from calstore.formats.calib_tree import Problem, scan
+from calstore.formats.calib_tree import Problem, Scan, scan
 from calstore.model.manifests import Constant, Detector, DetectorManifest
+from calstore.model.remarks import Remark
 from calstore.model.runs import RunRange
 from calstore.repository.ingest_files import Before, Ingested, ingest_files
 from calstore.repository.merge import load_contents
 from calstore.repository.store import Store
 from calstore.repository.version import load_set, locate
+from calstore.views.ledger import JOURNAL
 from calstore.views.merge import SetContents
 from calstore.views.plan import Layout, placed
-from calstore.views.receipt import Part, Receipt
+from calstore.views.receipt import NAME, Part, Receipt
 from calstore.views.selection import Selection
-from calstore.views.state import State, status
-from calstore.views.tree import Tree
+from calstore.views.state import State, view_at
+from calstore.views.state import look as state_and_entries
+from calstore.views.temporaries import TEMPORARY
+from calstore.views.tree import Entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +41,13 @@ class Edited:
         The version, with what the view left out of it.
     now
         What it holds now; arrays and blobs are stored.
+    pins
+        In folders in which something was changed, what was not: each constant as it is in
+        ``now``, and with the bytes of its file kept, so that they come out the same.
     problems
         What readers would stumble over in what was changed.
+    left_out
+        Paths left out by rule.
     entries
         The files as they were found, by path.
     """
@@ -46,8 +56,19 @@ class Edited:
     base: SetContents
     full: SetContents
     now: SetContents
+    pins: Mapping[tuple[Detector, str, RunRange], tuple[Constant, Constant]]
     problems: tuple[Problem, ...]
+    left_out: tuple[str, ...]
     entries: Mapping[str, os.stat_result]
+
+    def pinned(self, contents: SetContents) -> SetContents:
+        """The set with the bytes kept of files that were not changed beside others that were."""
+        detectors = dict(contents.detectors)
+        for (key, type_name, runs), (constant, pin) in self.pins.items():
+            by_range = detectors.get(key, DetectorManifest()).constants.get(type_name, {})
+            if by_range.get(runs) == constant:
+                detectors[key] = detectors[key].replaced(type_name, {**by_range, runs: pin})
+        return SetContents(detectors, contents.files)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -74,8 +95,31 @@ def look(store: Store, dest: Path, progress: Callable[[int, int], None]) -> Edit
     Invalid
         When a file cannot be read, or the layout has no groups.
     """
-    state = status(dest)
+    with view_at(dest) as tree:
+        state, _, entries = state_and_entries(tree, dest)
     receipt = state.receipt
+    _refuse_foreign(store, dest, receipt)
+    base, full = _made_from(store, receipt)
+    aliases = [path for path in receipt.links if path not in (*state.modified, *state.deleted)]
+    found = scan(dest).without(aliases)
+    kept = _unchanged(state, found.files)
+    before = Before()
+    before.known.add_blobs(base.files.values())
+    for detector, manifest in base.detectors.items():
+        before.add(detector, manifest)
+    fresh = {path: size for path, size in found.files.items() if path not in kept}
+    ingested = ingest_files(store, dest, fresh, before, progress)
+    problems = (*_links(dest, found, receipt, entries), *found.problems, *ingested.problems)
+    fatal = [str(problem) for problem in problems if problem.fatal]
+    if fatal:
+        listed = "\n  ".join(fatal)
+        raise Invalid(f"{len(fatal)} file(s) cannot be read, so nothing was done:\n  {listed}")
+    now, pins = _joined(base, state, kept, ingested)
+    left_out = tuple(path for path in found.left_out if not _is_own(path, receipt))
+    return Edited(state, base, full, now, pins, problems, left_out, entries.found)
+
+
+def _refuse_foreign(store: Store, dest: Path, receipt: Receipt) -> None:
     if receipt.layout not in ("psana", "npy"):
         raise Invalid(
             f"{dest} has the layout {receipt.layout}, which has no groups; import what was changed "
@@ -83,33 +127,22 @@ def look(store: Store, dest: Path, progress: Callable[[int, int], None]) -> Edit
         )
     if receipt.store != store.id:
         raise NotFound(f"{dest} was made from another store (id {receipt.store}); name that one")
-    with Tree(dest) as tree:
-        entries = tree.entries()
-    base, full = _made_from(store, receipt)
-    found = scan(dest)
-    inside = tuple(f"{link}/" for link in receipt.links)
-    sizes = {
-        path: size
-        for path, size in found.files.items()
-        if path not in receipt.links and not path.startswith(inside)
-    }
-    kept = _unchanged(state, sizes)
-    before = Before()
-    before.known.add_blobs(base.files.values())
-    for detector, manifest in base.detectors.items():
-        before.add(detector, manifest)
-    fresh = {path: size for path, size in sizes.items() if path not in kept}
-    ingested = ingest_files(store, dest, fresh, before, progress)
-    problems = (
-        *(problem for problem in found.problems if not problem.path.startswith(inside)),
-        *ingested.problems,
-    )
-    fatal = [str(problem) for problem in problems if problem.fatal]
-    if fatal:
-        listed = "\n  ".join(fatal)
-        raise Invalid(f"{len(fatal)} file(s) cannot be read, so nothing was done:\n  {listed}")
-    now = _joined(base, cast(Layout, receipt.layout), kept, ingested)
-    return Edited(state, base, full, now, problems, entries)
+
+
+def _links(dest: Path, found: Scan, receipt: Receipt, entries: Entries) -> Iterator[Problem]:
+    """Links of others: a version has what they lead to, in their place."""
+    for path, info in sorted(entries.found.items()):
+        if not stat.S_ISLNK(info.st_mode) or path in receipt.links:
+            continue
+        if path in found.files or any(inner.startswith(f"{path}/") for inner in found.files):
+            target = (dest / path).readlink()
+            remark = Remark(f"a link to {target}", "what it leads to is kept, not that it is one")
+            yield Problem(path, remark)
+
+
+def _is_own(path: str, receipt: Receipt) -> bool:
+    name = path.rpartition("/")[2]
+    return path in (NAME, JOURNAL, *receipt.links) or name.startswith(TEMPORARY)
 
 
 def _unchanged(state: State, sizes: Mapping[str, int]) -> frozenset[str]:
@@ -117,32 +150,45 @@ def _unchanged(state: State, sizes: Mapping[str, int]) -> frozenset[str]:
 
     Where anything was, a HISTORY made of the version's constants would not be the one there.
     """
-    touched = (*state.modified, *state.deleted, *state.added, *state.foreign)
+    touched = {
+        *state.modified,
+        *state.deleted,
+        *state.added,
+        *state.foreign,
+        *state.unsettled,
+    }
     folders = {path.rpartition("/")[0] for path in touched if path.count("/") == 3}
     return frozenset(
         path
         for path in sizes.keys() & state.receipt.files.keys()
-        if path not in state.modified and path.rpartition("/")[0] not in folders
+        if path not in touched and path.rpartition("/")[0] not in folders
     )
 
 
 def _joined(
-    base: SetContents,
-    layout: Layout,
-    kept: frozenset[str],
-    ingested: Ingested,
-) -> SetContents:
-    """What the view holds now: what was kept, and what was read anew."""
+    base: SetContents, state: State, kept: frozenset[str], ingested: Ingested
+) -> tuple[SetContents, dict[tuple[Detector, str, RunRange], tuple[Constant, Constant]]]:
+    """What the view holds now, kept or read anew, and which of it is to be pinned."""
     types: dict[Detector, dict[str, dict[RunRange, Constant]]] = {}
     for key, manifest in ingested.detectors().items():
         types[key] = {name: dict(by_range) for name, by_range in manifest.constants.items()}
-    for item in placed(base.detectors, base.files, layout):
+    changed = {*state.modified, *state.added, *state.unsettled}
+    pins = {}
+    for item in placed(base.detectors, base.files, cast(Layout, state.receipt.layout)):
+        by_range = types.setdefault(item.detector, {}).setdefault(item.type_name, {})
+        there = by_range.get(item.runs)
         if item.path in kept:
-            of_detector = types.setdefault(item.detector, {})
-            of_detector.setdefault(item.type_name, {})[item.runs] = item.constant
+            by_range[item.runs] = item.constant
+        elif there is not None and item.path not in changed and there != item.constant:
+            by_range[item.runs] = item.constant
+            pins[item.detector, item.type_name, item.runs] = (item.constant, there)
     files = {path: blob for path, blob in base.files.items() if path in kept}
-    detectors = {key: DetectorManifest(of_type) for key, of_type in types.items()}
-    return SetContents(detectors, {**files, **ingested.loose})
+    detectors = {}
+    for key, of_type in types.items():
+        constants = {name: by_range for name, by_range in of_type.items() if by_range}
+        if constants:
+            detectors[key] = DetectorManifest(constants)
+    return SetContents(detectors, {**files, **ingested.loose}), pins
 
 
 def _made_from(store: Store, receipt: Receipt) -> tuple[SetContents, SetContents]:
@@ -151,7 +197,7 @@ def _made_from(store: Store, receipt: Receipt) -> tuple[SetContents, SetContents
     for number, part in enumerate(receipt.parts):
         reference, _ = locate(store, part.manifest)
         whole = load_contents(store, load_set(store, reference))
-        selection = _selection(part)
+        selection = Selection.of_part(part)
         selected = SetContents(selection.detectors(whole.detectors), selection.files(whole.files))
         base = _laid_over(base, selected, part)
         if number == 0:
@@ -159,13 +205,6 @@ def _made_from(store: Store, receipt: Receipt) -> tuple[SetContents, SetContents
         elif part.run is None:
             full = _laid_over(full, selected, part)
     return base, full
-
-
-def _selection(part: Part) -> Selection:
-    if not part.under:
-        return Selection(run=part.run)
-    group, source, *types = part.under.split("/")
-    return Selection((group, source), types[0] if types else None, part.run)
 
 
 def _laid_over(below: SetContents, above: SetContents, part: Part) -> SetContents:

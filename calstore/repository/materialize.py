@@ -20,7 +20,7 @@ from calstore.views.receipt import Part, Receipt
 from calstore.views.remarks import ViewRemark, remarks_on
 from calstore.views.selection import Selection
 from calstore.views.update import update
-from calstore.views.write import Change, Job, build
+from calstore.views.write import Change, Job, build, drop_unfinished
 
 ALL = Selection()
 
@@ -122,20 +122,13 @@ def calib_version_of(version: Version, layout: Layout) -> str:
 
 
 def _made(dest: Path, job: Job, generations: int | None) -> Change:
+    drop_unfinished(dest)
     if generations is not None:
         return generation.switch(dest, job, generations)
     if generation.current(dest) is not None:
         raise Conflict(f"{dest} is a link to generations; update it with --generations K")
-    if _is_new(dest):
-        return build(dest, job)
-    return update(dest, job)
-
-
-def _is_new(dest: Path) -> bool:
-    try:
-        return not os.path.lexists(dest) or (dest.is_dir() and not any(dest.iterdir()))
-    except OSError as error:
-        raise Invalid(f"cannot list {dest} ({error.strerror}); choose another") from error
+    # A directory that is there, be it empty, has an owner, a mode and an access list to keep.
+    return update(dest, job) if os.path.lexists(dest) else build(dest, job)
 
 
 def _job(

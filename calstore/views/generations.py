@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from calstore.errors import CalstoreError, Conflict, Invalid
-from calstore.views.state import State, status
-from calstore.views.tree import TEMPORARY, Tree
-from calstore.views.write import Change, Job, build
+from calstore.views.sharing import make_folder
+from calstore.views.state import State, has, look, status
+from calstore.views.temporaries import TEMPORARY, unfinished_beside, unfinished_name
+from calstore.views.tree import Tree
+from calstore.views.write import (
+    Change,
+    Job,
+    build,
+    planned_files,
+)
 
 _WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
@@ -51,12 +57,10 @@ def switch(dest: Path, job: Job, keep: int) -> Change:
         )
     with _one_at_a_time(folder_of(dest)):
         if now is not None and now.is_dir():
-            state = status(now)
-            if not job.discard:
-                _refuse_changed(dest, state)
-            if state.is_clean and job.receipt.is_of(state.receipt):
+            state = _left_so(dest, now, job)
+            if state.is_clean and not state.foreign and job.receipt.is_of(state.receipt):
                 return Change((), (), state.unchanged)
-        _drop_unfinished(dest)
+        _drop_unseen(dest, now)
         new = folder_of(dest) / f"{_newest(dest) + 1:08d}"
         change = build(new, job)
         _forbid_writing(new)
@@ -65,20 +69,40 @@ def switch(dest: Path, job: Job, keep: int) -> Change:
     return change
 
 
-def _refuse_changed(dest: Path, state: State) -> None:
-    changed = [*state.modified, *state.deleted, *state.added, *state.foreign]
-    if changed:
-        raise Conflict(
-            f"{dest}: {len(changed)} file(s) are not as calstore left them: "
-            f"{', '.join(changed[:5])}; keep them with: calstore adopt {dest} REF, "
-            "or leave them behind with --discard"
-        )
+def _left_so(dest: Path, now: Path, job: Job) -> State:
+    """The state of the generation that DEST leads to.
+
+    Raises
+    ------
+    Conflict
+        When it holds somebody's work that the next one would not have, unless that is discarded.
+    """
+    with Tree(now) as tree:
+        state, _, entries = look(tree, now)
+        changed = [*state.modified, *state.deleted, *state.added, *state.foreign]
+        if changed and not job.discard:
+            planned, found = planned_files(job), entries.found
+            changed = [
+                path
+                for path in changed
+                if (path in found) != (path in planned)
+                or (path in found and not has(tree, path, found[path], job.render(planned[path])))
+            ]
+            if changed:
+                raise Conflict(
+                    f"{dest}: {len(changed)} file(s) are not as calstore left them: "
+                    f"{', '.join(changed[:5])}; keep them with: calstore adopt {dest} REF, "
+                    "or leave them behind with --discard"
+                )
+    return state
 
 
 @contextlib.contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            make_folder(folder)
     except OSError as error:
         raise Invalid(f"cannot make {folder} ({error.strerror}); choose another place") from error
     with Tree(folder) as tree:
@@ -97,7 +121,11 @@ def _newest(dest: Path) -> int:
 
 def _lead_to(dest: Path, generation: Path) -> None:
     """Let DEST lead to the generation from one moment to the next, durably."""
-    temporary = dest.parent / f".{dest.name}{TEMPORARY}{secrets.token_hex(6)}"
+    for left_over in unfinished_beside(dest):
+        if left_over.is_symlink():
+            with contextlib.suppress(OSError):
+                left_over.unlink()
+    temporary = unfinished_name(dest)
     try:
         temporary.symlink_to(Path(generation.parent.name) / generation.name)
         temporary.replace(dest)
@@ -113,18 +141,33 @@ def _drop_old(dest: Path, keep: int) -> None:
     """Remove the oldest generations, but none in which somebody has put something."""
     for number in _numbers(dest)[:-keep]:
         generation = folder_of(dest) / f"{number:08d}"
-        with contextlib.suppress(CalstoreError):
-            state = status(generation)
-            if not state.is_clean or state.foreign:
-                continue
-        _allow_writing(generation)
-        shutil.rmtree(generation, ignore_errors=True)
+        if _is_untouched(generation):
+            _remove(generation)
 
 
-def _drop_unfinished(dest: Path) -> None:
+def _remove(generation: Path) -> None:
+    """Let a generation vanish from its place at once, then remove it."""
+    doomed = unfinished_name(generation)
+    with contextlib.suppress(OSError):
+        generation.rename(doomed)
+        _allow_writing(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _drop_unseen(dest: Path, now: Path | None) -> None:
+    """Remove what killed runs left: unfinished generations, and such as DEST never led to."""
     for path in folder_of(dest).iterdir():
-        if TEMPORARY in path.name:
-            shutil.rmtree(path, ignore_errors=True)
+        is_newer = path.name.isdecimal() and now is not None and path.name > now.name
+        if TEMPORARY in path.name or (is_newer and _is_untouched(path)):
+            _remove(path)
+
+
+def _is_untouched(generation: Path) -> bool:
+    """Whether a generation holds nothing but what calstore put there."""
+    with contextlib.suppress(CalstoreError):
+        state = status(generation)
+        return state.is_clean and not state.foreign
+    return False
 
 
 def _forbid_writing(top: Path) -> None:

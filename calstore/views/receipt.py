@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from calstore.errors import Conflict
-from calstore.model.digest import Digest
 
 NAME: Final = ".calstore-view.json"
-JOURNAL: Final = ".calstore-view.journal"
-FORMAT: Final = 2
+FORMAT: Final = 1
 RENDERING: Final = 1
 """Raised when the bytes that are rendered change, so that views are made anew."""
 
@@ -81,6 +79,8 @@ class Receipt:
         Whether it was made so that AMI reads it too.
     links
         Aliases: path → target, both relative to their folder.
+    folders
+        What calstore made to hold files or aliases, and takes away when it is empty.
     """
 
     store: str
@@ -89,6 +89,7 @@ class Receipt:
     for_ami: bool = False
     files: Mapping[str, Written] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+    folders: frozenset[str] = frozenset()
     rendering: int = RENDERING
 
     @property
@@ -106,11 +107,10 @@ class Receipt:
         mine = (self.store, self.layout, self.parts, self.for_ami, self.rendering)
         return mine == (other.store, other.layout, other.parts, other.for_ami, other.rendering)
 
-    def rendered(self) -> bytes:
-        """The receipt as it lies in the view: a file on a line."""
-        head = {
+    def head(self) -> dict[str, Any]:
+        """All but the files and folders, for JSON."""
+        return {
             "for_ami": self.for_ami,
-            "format": FORMAT,
             "layout": self.layout,
             "links": dict(self.links),
             "parts": [
@@ -125,9 +125,13 @@ class Receipt:
             "rendering": self.rendering,
             "store": self.store,
         }
+
+    def rendered(self) -> bytes:
+        """The receipt as it lies in the view: a file on a line."""
+        head = {"folders": sorted(self.folders), "format": FORMAT, **self.head()}
+        encode = json.JSONEncoder().encode
         files = ",\n".join(
-            f"{json.dumps(path)}: {json.dumps(list(self.files[path]))}"
-            for path in sorted(self.files)
+            f"{encode(path)}: {encode(self.files[path])}" for path in sorted(self.files)
         )
         body = json.dumps(head, sort_keys=True, indent=1).removesuffix("\n}")
         return f'{body},\n "files": {{\n{files}\n}}}}\n'.encode()
@@ -143,63 +147,45 @@ def parse(data: bytes, where: str) -> Receipt:
     """
     try:
         document: dict[str, Any] = json.loads(data)
-        if document["format"] == 1:
-            return _first_format(document)
         if document["format"] != FORMAT:
             raise ValueError(f"format {document['format']}")
-        files = {path: Written._make(item) for path, item in document["files"].items()}
-        for written in files.values():
-            if type(written.size) is not int or type(written.mtime_ns) is not int:
-                raise TypeError(f"a file's size {written.size!r}")
-        return Receipt(
-            str(document["store"]),
-            str(document["layout"]),
-            tuple(
-                Part(str(part["version"]), str(part["manifest"]), str(part["under"]), part["run"])
-                for part in document["parts"]
-            ),
-            bool(document["for_ami"]),
-            files,
-            {str(path): str(target) for path, target in document["links"].items()},
-            int(document["rendering"]),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        folders = frozenset(map(str, document["folders"]))
+        return of_document(document, written_of(document["files"]), folders)
+    except DAMAGED as error:
         raise Conflict(
             f"the receipt {where} cannot be read ({error}); materialize into a new directory"
         ) from None
 
 
-def _first_format(document: dict[str, Any]) -> Receipt:
-    """A receipt of calstore 0.1."""
-    files = {
-        path: Written(item["made_from"], item["xxh128"], int(item["size"]), int(item["mtime_ns"]))
-        for path, item in document["files"].items()
-    }
-    part = Part(str(document["version"]), str(document["manifest"]))
-    return Receipt(str(document["store"]), str(document["layout"]), (part,), files=files)
+DAMAGED: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What is raised for JSON that is none, or says something else than is expected."""
 
 
-REMOVED: Final = "removed"
-"""What a journal notes in the place of a digest when a file is taken away."""
+def of_document(
+    document: Mapping[str, Any], files: Mapping[str, Written], folders: frozenset[str]
+) -> Receipt:
+    """The receipt that a document is the head of; one of `DAMAGED` for anything else."""
+    parts = tuple(
+        Part(str(part["version"]), str(part["manifest"]), str(part["under"]), part["run"])
+        for part in document["parts"]
+    )
+    links = {str(path): str(target) for path, target in document["links"].items()}
+    return Receipt(
+        str(document["store"]),
+        str(document["layout"]),
+        parts,
+        for_ami=bool(document["for_ami"]),
+        files=files,
+        links=links,
+        folders=folders,
+        rendering=int(document["rendering"]),
+    )
 
 
-def journal_line(path: str, digest: Digest | None) -> bytes:
-    """The line that is noted before a file is put in place or (``None``) taken away.
-
-    In case the rest never happens.
-    """
-    noted = REMOVED if digest is None else digest.hex
-    # The first line end closes a line that was torn.
-    return ("\n" + json.dumps({"path": path, "xxh128": noted}) + "\n").encode()
-
-
-def parse_journal(data: bytes) -> dict[str, set[str]]:
-    """Path → digests that an interrupted update may have left there; torn lines say nothing."""
-    noted: dict[str, set[str]] = {}
-    for line in data.splitlines():
-        try:
-            item = json.loads(line)
-            noted.setdefault(item["path"], set()).add(item["xxh128"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue
-    return noted
+def written_of(items: Mapping[str, Any]) -> dict[str, Written]:
+    """The files that a document lists; one of `DAMAGED` for anything else."""
+    files = {path: Written._make(item) for path, item in items.items()}
+    for written in files.values():
+        if type(written.size) is not int or type(written.mtime_ns) is not int:
+            raise TypeError(f"a file's size {written.size!r}")
+    return files

@@ -9,6 +9,7 @@ from calstore.errors import NotFound
 from calstore.model.digest import Reference
 from calstore.model.manifests import Constant, Detector, DetectorManifest
 from calstore.model.runs import RunRange
+from calstore.views.receipt import Part
 from calstore.views.resolve import Timeline
 
 
@@ -25,6 +26,14 @@ class Selection:
     detector: Detector | None = None
     type_name: str | None = None
     run: int | None = None
+
+    @classmethod
+    def of_part(cls, part: Part) -> Selection:
+        """What a part of a view, in a layout with groups, was made of."""
+        if not part.under:
+            return cls(run=part.run)
+        group, source, *types = part.under.split("/")
+        return cls((group, source), types[0] if types else None, part.run)
 
     def under(self, detector_folder: str) -> str:
         """The folder of the selection, where its detector has this one; ``""`` for all."""

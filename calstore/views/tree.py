@@ -8,33 +8,70 @@ import fcntl
 import fnmatch
 import os
 import re
-import secrets
 import stat
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from calstore.errors import NO_ROOM, Conflict, Invalid
-from calstore.formats.calib_tree import LEFT_OUT
+from calstore.formats.calib_tree import LEFT_OUT, SUFFIXES
 from calstore.model.digest import Buffer
 from calstore.model.names import check_path
 from calstore.store.local import write_all
+from calstore.views.sharing import kept_in_place, make_inner
+from calstore.views.temporaries import is_temporary, new_file, put_new, temporary_name
 
-TEMPORARY = ".calstore-tmp-"  # a name that psana and AMI never take for a constant
 _LEFT_OUT = re.compile("|".join(fnmatch.translate(pattern) for pattern in LEFT_OUT))
-_ACCESS_LIST = "system.posix_acl_access"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # nobody waits for a pipe to be written
+_IN_THE_WAY = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class Entries(NamedTuple):
+    """What is below a root; names that are no part of a calib directory are left out.
+
+    Parameters
+    ----------
+    found
+        Path → what it is, links not followed. Of folders, only those that psana takes for
+        constants, for their names.
+    hidden
+        Folders that this account may not look into.
+    leftovers
+        Temporary files, of an update that runs or that was killed.
+    """
+
+    found: dict[str, os.stat_result]
+    hidden: list[str]
+    leftovers: list[str]
+
+
+class Staged(NamedTuple):
+    """A file that lies, durable, beside its place under a temporary name."""
+
+    path: str
+    temporary: str
+    found: os.stat_result
+
+    @property
+    def beside(self) -> str:
+        """Where it lies until it is published."""
+        folder, slash, _ = self.path.rpartition("/")
+        return f"{folder}{slash}{self.temporary}"
 
 
 class Tree:
     """A directory opened once; every path is walked from it, one component at a time.
 
-    A component that is a link, or a file where a folder is needed, is a `Conflict`.
+    A component that is a link, or a file where a folder is needed, is a `Conflict`. The folders
+    that had to be made are in ``made``.
     """
 
     def __init__(self, root: Path) -> None:
         self._where = root
+        self.made: set[str] = set()
         with self._mapped_errors(""):
             self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
 
@@ -49,118 +86,13 @@ class Tree:
     ) -> None:
         os.close(self._root)
 
-    def entries(self) -> dict[str, os.stat_result]:
-        """What is below the root, links not followed: path → what it is, folders left out.
-
-        Names that are no part of a calib directory are left out too, and so is what lies in
-        folders that may not be listed.
-        """
-        found: dict[str, os.stat_result] = {}
-        with self._mapped_errors(""):
-            self._enter(self._root, "", found)
-        return found
-
-    def _enter(self, descriptor: int, prefix: str, found: dict[str, os.stat_result]) -> None:
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                if _LEFT_OUT.match(entry.name):
-                    continue
-                try:
-                    if not entry.is_dir(follow_symlinks=False):
-                        found[prefix + entry.name] = entry.stat(follow_symlinks=False)
-                        continue
-                    inner = os.open(entry.name, _FOLDER, dir_fd=descriptor)
-                except (FileNotFoundError, PermissionError):
-                    continue
-                try:
-                    self._enter(inner, f"{prefix}{entry.name}/", found)
-                finally:
-                    os.close(inner)
-
-    def write(self, path: str, *parts: Buffer) -> os.stat_result:
-        """Put a file in place at once: temporary name, fsync, rename.
+    def lock(self) -> bool:
+        """Be the only one who updates this directory, as long as the tree is open.
 
         Returns
         -------
-        os.stat_result
-            Of the file that was written.
-        """
-        with self._new_file(path, parts) as (folder, temporary, file, name):
-            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-            return os.fstat(file)
-
-    def replace(
-        self, path: str, seen: os.stat_result | None, parts: Sequence[Buffer]
-    ) -> os.stat_result:
-        """Like `write`, if there still is what the caller has seen there.
-
-        The new file has mode, owner, group and access list of the old one, as far as the
-        account may give them.
-
-        Raises
-        ------
-        Conflict
-            When somebody has written there since.
-        """
-        with self._new_file(path, parts) as (folder, temporary, file, name):
-            if seen is None:
-                _put_new(folder, temporary, name)
-                return os.fstat(file)
-            _dress_like(file, name, folder, seen)
-            try:
-                now = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            except FileNotFoundError:
-                now = None
-            if now is not None and not is_same(now, seen):
-                raise Conflict(f"{self._where / path} is being written by somebody; run again")
-            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-            return os.fstat(file)
-
-    @contextlib.contextmanager
-    def _new_file(self, path: str, parts: Sequence[Buffer]) -> Iterator[tuple[int, str, int, str]]:
-        """A durable file under a temporary name beside its place; gone after an error."""
-        folder, name = _split(path)
-        with self._mapped_errors(path), self._folder(folder, make=True) as descriptor:
-            temporary = TEMPORARY + secrets.token_hex(6)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            file = os.open(temporary, flags, 0o666, dir_fd=descriptor)
-            try:
-                for part in parts:
-                    write_all(file, part)
-                os.fsync(file)
-                yield descriptor, temporary, file, name
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary, dir_fd=descriptor)
-                raise
-            finally:
-                os.close(file)
-
-    def link(self, path: str, target: str) -> None:
-        """Put a link in place at once; only another link gives way to it."""
-        folder, name = _split(path)
-        with self._mapped_errors(path), self._folder(folder, make=True) as descriptor:
-            try:
-                there = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            except FileNotFoundError:
-                there = None
-            if there is not None and not stat.S_ISLNK(there.st_mode):
-                raise Conflict(f"{self._where / path} is in the way of a link; move it, run again")
-            temporary = TEMPORARY + secrets.token_hex(6)
-            os.symlink(target, temporary, dir_fd=descriptor)
-            os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
-
-    def target(self, path: str) -> str | None:
-        """Where a link leads, ``None`` where there is no link."""
-        folder, name = _split(path)
-        try:
-            with self._folder(folder) as descriptor:
-                return os.readlink(name, dir_fd=descriptor)
-        except OSError:
-            return None
-
-    def lock(self) -> None:
-        """Be the only one who updates this directory, as long as the tree is open.
+        bool
+            Whether that is so; not every file system has locks.
 
         Raises
         ------
@@ -172,14 +104,138 @@ class Tree:
         except BlockingIOError:
             raise Conflict(f"{self._where} is being updated by another calstore; wait") from None
         except OSError:
-            return  # a file system without locks
+            return False
+        return True
+
+    def entries(self) -> Entries:
+        """Everything below the root."""
+        entries = Entries({}, [], [])
+        with self._mapped_errors(""):
+            self._enter(self._root, "", entries)
+        return entries
+
+    def _enter(self, descriptor: int, prefix: str, entries: Entries) -> None:
+        found = entries.found
+        holds_constants = prefix.count("/") == 3
+        with os.scandir(descriptor) as items:
+            for item in items:
+                name = item.name
+                if _LEFT_OUT.match(name):
+                    if is_temporary(name):
+                        entries.leftovers.append(prefix + name)
+                    continue
+                try:
+                    is_folder = item.is_dir(follow_symlinks=False)
+                    if not is_folder or (holds_constants and name.endswith(SUFFIXES)):
+                        found[prefix + name] = item.stat(follow_symlinks=False)
+                    if is_folder:
+                        inner = os.open(name, _FOLDER, dir_fd=descriptor)
+                        try:
+                            self._enter(inner, f"{prefix}{name}/", entries)
+                        finally:
+                            os.close(inner)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # it went away meanwhile
+                except PermissionError:
+                    entries.hidden.append(prefix + name)
+
+    def stage(
+        self, path: str, parts: Sequence[Buffer], like: os.stat_result | None = None
+    ) -> Staged:
+        """Write a file beside its place; `publish` puts it there, `drop` takes it away.
+
+        Parameters
+        ----------
+        like
+            The file in whose place it will come: it gets that one's mode, owner, group and access
+            list, as far as the account may give them. Else it is shared as its folder is.
+        """
+        folder, name = _split(path)
+        with self._mapped_errors(path, writing=True), self._folder(folder, make=True) as parent:
+            return Staged(path, *new_file(parent, name, parts, like))
+
+    def publish(self, staged: Staged, seen: os.stat_result | None) -> None:
+        """Give a staged file its name at once, if there still is what the caller has seen there.
+
+        Raises
+        ------
+        Conflict
+            When somebody has written there since.
+        """
+        folder, name = _split(staged.path)
+        with self._mapped_errors(staged.path, writing=True), self._folder(folder) as parent:
+            if seen is None:
+                try:
+                    put_new(parent, staged.temporary, name)
+                except FileExistsError:
+                    raise self._busy(staged.path) from None
+                return
+            with contextlib.suppress(FileNotFoundError):
+                self._check_same(parent, staged.path, seen)
+            os.rename(staged.temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+
+    def drop(self, paths: Iterable[str]) -> None:
+        """Take temporary files away, as far as that goes; nobody misses them."""
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            with contextlib.suppress(OSError), self._folder(folder) as parent:
+                os.unlink(name, dir_fd=parent)
+
+    def remove_folders(self, paths: Iterable[str]) -> set[str]:
+        """Take away those of the folders that are empty; which that were."""
+        gone = set()
+        for path in sorted(paths, reverse=True):  # what lies in another comes before that
+            folder, _, name = path.rpartition("/")
+            with contextlib.suppress(OSError), self._folder(folder) as parent:
+                os.rmdir(name, dir_fd=parent)
+                gone.add(path)
+        return gone
+
+    def write(self, path: str, *parts: Buffer) -> os.stat_result:
+        """Put a file in place at once, whatever was there; what it then is."""
+        folder, name = _split(path)
+        with self._mapped_errors(path, writing=True), self._folder(folder, make=True) as parent:
+            like = None
+            with contextlib.suppress(FileNotFoundError):
+                like = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            temporary, found = new_file(parent, name, parts, like)
+            try:
+                os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary, dir_fd=parent)
+                raise
+            return found
+
+    def link(self, path: str, target: str) -> None:
+        """Put a link in place at once; only another link gives way to it."""
+        folder, name = _split(path)
+        with self._mapped_errors(path, writing=True), self._folder(folder, make=True) as parent:
+            try:
+                there = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            except FileNotFoundError:
+                there = None
+            if there is not None and not stat.S_ISLNK(there.st_mode):
+                raise Conflict(f"{self._where / path} is in the way of a link; move it, run again")
+            temporary = temporary_name()
+            os.symlink(target, temporary, dir_fd=parent)
+            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+
+    def target(self, path: str) -> str | None:
+        """Where a link leads, ``None`` where there is no link."""
+        folder, name = _split(path)
+        try:
+            with self._folder(folder) as parent:
+                return os.readlink(name, dir_fd=parent)
+        except OSError:
+            return None
 
     def append(self, path: str, data: bytes) -> None:
-        """Add bytes to the end of a file, durably; it is made if it is not there."""
+        """Add bytes to the end of a file that is there, durably."""
         folder, name = _split(path)
-        with self._mapped_errors(path), self._folder(folder, make=True) as descriptor:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-            file = os.open(name, flags, 0o666, dir_fd=descriptor)
+        with self._mapped_errors(path, writing=True), self._folder(folder) as parent:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+            file = os.open(name, flags, dir_fd=parent)
             try:
                 write_all(file, data)
                 os.fsync(file)
@@ -191,8 +247,8 @@ class Tree:
         folder, name = _split(path)
         with self._mapped_errors(path):
             try:
-                with self._folder(folder) as descriptor:
-                    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=descriptor)
+                with self._folder(folder) as parent:
+                    file = os.open(name, _FILE, dir_fd=parent)
                     with os.fdopen(file, "rb") as stream:
                         return stream.read()
             except FileNotFoundError:
@@ -203,13 +259,13 @@ class Tree:
         folder, name = _split(path)
         with self._mapped_errors(path):
             try:
-                with self._folder(folder) as descriptor:
-                    return os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                with self._folder(folder) as parent:
+                    return os.stat(name, dir_fd=parent, follow_symlinks=False)
             except FileNotFoundError:
                 return None
 
     def remove(self, path: str, seen: os.stat_result | None = None) -> None:
-        """Remove a file, if it is there, and the folders that it leaves empty.
+        """Remove a file, if it is there.
 
         Raises
         ------
@@ -217,44 +273,68 @@ class Tree:
             When it is not what the caller has seen there.
         """
         folder, name = _split(path)
-        with self._mapped_errors(path):
-            with contextlib.suppress(FileNotFoundError), self._folder(folder) as descriptor:
-                if seen is not None:
-                    now = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                    if not is_same(now, seen):
-                        raise Conflict(
-                            f"{self._where / path} is being written by somebody; run again"
-                        )
-                os.unlink(name, dir_fd=descriptor)
-            while folder:
-                parent, last = _split(folder)
-                try:
-                    with self._folder(parent) as descriptor:
-                        os.rmdir(last, dir_fd=descriptor)
-                except OSError:
-                    return
-                folder = parent
+        with (
+            self._mapped_errors(path, writing=True),
+            contextlib.suppress(FileNotFoundError),
+            self._folder(folder) as parent,
+        ):
+            if seen is not None:
+                self._check_same(parent, path, seen)
+            os.unlink(name, dir_fd=parent)
 
-    def sync(self, paths: set[str]) -> None:
-        """Make the names of these files durable."""
-        for folder in sorted({_split(path)[0] for path in paths}):
-            parts = folder.split("/") if folder else []
-            with self._mapped_errors(folder):
-                for depth in range(len(parts), -1, -1):
-                    with (
-                        contextlib.suppress(FileNotFoundError),
-                        self._folder("/".join(parts[:depth])) as descriptor,
-                    ):
-                        os.fsync(descriptor)
+    def check_replaceable(self, path: str, seen: os.stat_result) -> None:
+        """Raise `Invalid` if this account may not put another file in the place of this one."""
+        folder, _ = _split(path)
+        with self._mapped_errors(path), self._folder(folder) as parent:
+            why = kept_in_place(parent, seen)
+        if why is not None:
+            raise Invalid(f"not permitted to replace {self._where / path}: {why}")
+
+    def check_appendable(self, path: str) -> None:
+        """Raise `Invalid` if this account may not add to a file."""
+        folder, name = _split(path)
+        with self._mapped_errors(path), self._folder(folder) as parent:
+            if not os.access(name, os.W_OK, dir_fd=parent):
+                raise Invalid(
+                    f"not permitted to add a line to {self._where / path}; let its owner allow it "
+                    "(chmod g+w), or update the directory himself"
+                )
+
+    def sync(self, paths: Iterable[str]) -> None:
+        """Make the names of these files durable, and those of the folders that they lie in."""
+        folders = {folder for path in paths for folder in folders_of(path)}
+        for folder in sorted({"", *folders}, reverse=True):
+            with (
+                self._mapped_errors(folder, writing=True),
+                contextlib.suppress(FileNotFoundError),
+                self._folder(folder) as descriptor,
+            ):
+                os.fsync(descriptor)
+
+    def _check_same(self, parent: int, path: str, seen: os.stat_result) -> None:
+        now = os.stat(path.rpartition("/")[2], dir_fd=parent, follow_symlinks=False)
+        if not is_same(now, seen):
+            raise self._busy(path)
+
+    def _busy(self, path: str) -> Conflict:
+        return Conflict(f"{self._where / path} is being written by somebody; run again")
 
     @contextlib.contextmanager
     def _folder(self, folder: str, make: bool = False) -> Iterator[int]:
         descriptor = os.dup(self._root)
         try:
+            walked = ""
             for part in folder.split("/") if folder else ():
-                if make:
-                    _make_folder(part, descriptor)
-                inner = os.open(part, _FOLDER, dir_fd=descriptor)
+                walked += part
+                try:
+                    inner = os.open(part, _FOLDER, dir_fd=descriptor)
+                except FileNotFoundError:
+                    if not make:
+                        raise
+                    if make_inner(descriptor, part):
+                        self.made.add(walked)
+                    inner = os.open(part, _FOLDER, dir_fd=descriptor)
+                walked += "/"
                 os.close(descriptor)
                 descriptor = inner
             yield descriptor
@@ -262,58 +342,38 @@ class Tree:
             os.close(descriptor)
 
     @contextlib.contextmanager
-    def _mapped_errors(self, path: str) -> Iterator[None]:
+    def _mapped_errors(self, path: str, writing: bool = False) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             where = self._where / path
             why = error.strerror or str(error)
-            if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+            if error.errno in _IN_THE_WAY:
                 raise Conflict(
                     f"{where}: a link, a file or a folder is in the way; move it, run again"
                 ) from error
             if error.errno in NO_ROOM:
                 raise Conflict(f"no room to write {where} ({why}); make room, run again") from error
+            if error.errno in _FORBIDDEN:
+                verb = "write" if writing else "read"
+                raise Invalid(
+                    f"not permitted to {verb} {where} ({why}); ask its owner, or choose another "
+                    "place"
+                ) from error
             raise Invalid(f"cannot use {where} ({why}); choose another place") from error
 
 
-def _make_folder(name: str, parent: int) -> None:
-    """A folder with the mode of the one above it, so that a shared one stays shared."""
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(name, dir_fd=parent)
-        mode = stat.S_IMODE(os.fstat(parent).st_mode)
-        with contextlib.suppress(OSError):
-            os.chmod(name, mode, dir_fd=parent)
+def _split(path: str) -> tuple[str, str]:
+    check_path(path)
+    folder, _, name = path.rpartition("/")
+    return folder, name
 
 
-def _put_new(folder: int, temporary: str, name: str) -> None:
-    """Give a file its name if nobody has it; a race ends as `FileExistsError`."""
-    try:
-        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
-            raise
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    else:
-        os.unlink(temporary, dir_fd=folder)
-
-
-def _dress_like(file: int, name: str, folder: int, seen: os.stat_result) -> None:
-    """Give a new file what the old one has: owner, group, mode, access list."""
-    try:
-        os.fchown(file, seen.st_uid, seen.st_gid)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.fchown(file, -1, seen.st_gid)
-    os.fchmod(file, stat.S_IMODE(seen.st_mode))
-    if sys.platform != "linux":
-        return
-    with contextlib.suppress(OSError):
-        old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
-        try:
-            os.setxattr(file, _ACCESS_LIST, os.getxattr(old, _ACCESS_LIST))
-        finally:
-            os.close(old)
+def folders_of(path: str) -> Iterator[str]:
+    """The folders that a path leads through, but for the root; the inmost first."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def is_same(now: os.stat_result, seen: os.stat_result) -> bool:
@@ -323,14 +383,3 @@ def is_same(now: os.stat_result, seen: os.stat_result) -> bool:
         seen.st_size,
         seen.st_mtime_ns,
     )
-
-
-def is_file(found: os.stat_result | None) -> bool:
-    """Whether a regular file was found."""
-    return found is not None and stat.S_ISREG(found.st_mode)
-
-
-def _split(path: str) -> tuple[str, str]:
-    check_path(path)
-    folder, _, name = path.rpartition("/")
-    return folder, name

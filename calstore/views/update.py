@@ -1,23 +1,27 @@
-"""A directory that is there is brought to what it shall hold, file by file.
+"""A directory that is there is brought to what it shall hold.
 
-New files come before old ones go, each appears at once, and what others wrote stays theirs.
+First all new files are written under temporary names; nobody sees anything of it, and what fails
+then changes nothing. Then each gets its name, in an order by which every run goes straight from
+what it got to what it shall get; then old files go. What others wrote stays theirs.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from stat import S_ISDIR
 
 from calstore.errors import Conflict, Invalid
-from calstore.formats.calib_tree import SUFFIXES
+from calstore.formats.calib_tree import place_of
 from calstore.model.digest import Buffer, Digest, xxh128
-from calstore.views.plan import Content
-from calstore.views.receipt import JOURNAL, NAME, Part, Receipt, Written, journal_line
-from calstore.views.state import HISTORY, State, holds, noted_in, receipt_in, state_of
-from calstore.views.tree import Tree, is_file
-from calstore.views.write import Change, Job, OnDisk, Put, planned_files, write_all
+from calstore.views.ledger import JOURNAL, Ledger, note, read, settle
+from calstore.views.plan import HISTORY, Content
+from calstore.views.receipt import NAME, Part, Receipt, Written
+from calstore.views.state import State, has, holds, refuse_hidden, state_of
+from calstore.views.temporaries import is_file
+from calstore.views.tree import Entries, Staged, Tree, folders_of
+from calstore.views.write import Change, Job, OnDisk, planned_files, write_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +30,42 @@ class _Found:
 
     tree: Tree
     dest: Path
-    entries: Mapping[str, os.stat_result]
-    noted: Mapping[str, set[str]]
+    entries: Entries
+    ledger: Ledger
     state: State
-    is_view: bool
 
     @property
     def receipt(self) -> Receipt:
         return self.state.receipt
+
+    @property
+    def is_view(self) -> bool:
+        return self.ledger.receipt is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Todo:
+    """What an update has to do.
+
+    Parameters
+    ----------
+    keep
+        Files of the receipt that stay as they are.
+    data
+        Files that are made, unless they are there with these very bytes.
+    histories
+        HISTORY files that are there and get the lines that they lack.
+    gone
+        Files and links that are taken away, in this order.
+    links
+        All links of the view afterwards.
+    """
+
+    keep: dict[str, Written]
+    data: dict[str, Content]
+    histories: dict[str, Content]
+    gone: list[str]
+    links: Mapping[str, str]
 
 
 def update(dest: Path, job: Job) -> Change:
@@ -48,10 +80,14 @@ def update(dest: Path, job: Job) -> Change:
     Conflict
         When a file that the update would touch holds somebody's work (unless the job says
         ``discard``): nothing was touched then. Or when somebody writes such a file meanwhile.
+    Invalid
+        When this account may not write there; nothing was touched then.
     """
     with Tree(dest) as tree:
-        tree.lock()
+        is_alone = tree.lock()
         found = _look(tree, dest, job)
+        if is_alone:
+            tree.drop(found.entries.leftovers)
         [part] = job.receipt.parts
         receipt = replace(job.receipt, parts=_put_over(found.receipt.parts, part))
         if found.is_view and receipt.is_of(found.receipt) and found.state.is_clean:
@@ -64,21 +100,32 @@ def update(dest: Path, job: Job) -> Change:
 
 
 def _look(tree: Tree, dest: Path, job: Job) -> _Found:
-    before = receipt_in(tree, dest)
+    known = read(tree, dest)
+    before = known.receipt
     [part] = job.receipt.parts
-    if before is not None and part.under and before.layout != job.receipt.layout:
+    if before is not None and part.under:
+        _refuse_another_kind(dest, before, job.receipt)
+    entries = tree.entries()
+    receipt = before or replace(job.receipt, parts=(), links={})
+    return _Found(tree, dest, entries, known, state_of(tree, dest, receipt, entries, known.noted))
+
+
+def _refuse_another_kind(dest: Path, before: Receipt, new: Receipt) -> None:
+    """Raise `Invalid` for a part that does not go with the rest of the view."""
+    if before.layout != new.layout:
         raise Invalid(
-            f"{dest} has the layout {before.layout}; a part of it cannot have {job.receipt.layout}"
+            f"{dest} has the layout {before.layout}; a part of it cannot have {new.layout}"
         )
-    if before is not None and part.under and before.for_ami != job.receipt.for_ami:
+    if before.for_ami != new.for_ami:
         raise Invalid(
             f"{dest} was made {'with' if before.for_ami else 'without'} --for ami; "
             "make a part of it so too, or all of it anew"
         )
-    entries, noted = tree.entries(), noted_in(tree)
-    receipt = before or replace(job.receipt, parts=(), links={})
-    state = state_of(tree, receipt, entries, noted)
-    return _Found(tree, dest, entries, noted, state, before is not None)
+    if before.store != new.store:
+        raise Invalid(
+            f"{dest} was made from another store (id {before.store}); make all of it anew, or "
+            "name that store"
+        )
 
 
 def _put_over(parts: tuple[Part, ...], new: Part) -> tuple[Part, ...]:
@@ -89,41 +136,37 @@ def _put_over(parts: tuple[Part, ...], new: Part) -> tuple[Part, ...]:
 
 def _refuse_obstacles(found: _Found, planned: Mapping[str, Content], job: Job) -> None:
     """Raise `Conflict` for a link, a file or a folder in the way of what is to be written."""
-    for path in sorted({*found.receipt.files, *planned} - found.entries.keys()):
-        if found.tree.stat(path) is not None:
+    refuse_hidden(found.dest, planned, found.entries)
+    for path in sorted({*found.receipt.files, *planned}):
+        there = found.entries.found.get(path)
+        if (found.tree.stat(path) is not None) if there is None else S_ISDIR(there.st_mode):
             raise Conflict(f"{found.dest / path} is a folder, in the way of a file; move it away")
     for path, target in job.receipt.links.items():
-        there = found.tree.target(path)
-        if there is None and found.tree.stat(path) is not None:
+        leads_to = found.tree.target(path)
+        if leads_to is None and found.tree.stat(path) is not None:
             raise Conflict(f"{found.dest / path} is in the way of a link to {target}; move it away")
-        if there not in (None, target, found.receipt.links.get(path)) and not job.discard:
+        if leads_to not in (None, target, found.receipt.links.get(path)) and not job.discard:
             raise Conflict(
-                f"{found.dest / path} is somebody's link to {there}, where AMI needs one to "
+                f"{found.dest / path} is somebody's link to {leads_to}, where AMI needs one to "
                 f"{target}; move it away, or overwrite it with --discard"
             )
 
 
 def _refuse_changed(found: _Found, part: Part, job: Job, planned: Mapping[str, Content]) -> None:
     """Raise `Conflict` if a file that the update would touch holds somebody's work."""
-    touched = {*found.state.modified, *(path for path in found.state.deleted if path in planned)}
-    touched.update(path for path in found.entries if path in planned and path not in touched)
-    changed = []
-    for path in sorted(path for path in touched if part.holds(path)):
-        written = found.receipt.files.get(path)
-        if _is_history(path) or path in found.receipt.links:
+    files, entries = found.receipt.files, found.entries.found
+    suspects = {*found.state.modified, *(planned.keys() & entries.keys() - files.keys())}
+    changed = [f"{path} (deleted)" for path in found.state.deleted if path in planned]
+    for path in suspects:
+        if not part.holds(path) or _is_history(path) or path in found.receipt.links:
             continue
-        seen = found.entries.get(path)
-        if seen is None:
-            changed.append(f"{path} (deleted)")
+        seen = entries[path]
+        if holds(found.tree, path, seen, files.get(path), found.ledger.noted):
             continue
-        if written is not None and written.untouched(seen) and is_file(seen):
-            continue
-        if holds(found.tree, path, seen, written, found.noted):
-            continue
-        if path not in planned or not _has(found.tree, path, seen, job.render(planned[path])):
+        if path not in planned or not has(found.tree, path, seen, job.render(planned[path])):
             changed.append(path)
     if changed:
-        shown = ", ".join(changed[:5]) + (", …" if len(changed) > 5 else "")
+        shown = ", ".join(sorted(changed)[:5]) + (", …" if len(changed) > 5 else "")
         raise Conflict(
             f"{found.dest}: {len(changed)} file(s) are not as calstore left them: {shown}; keep "
             f"them with: calstore adopt {found.dest} REF, or overwrite them with --discard"
@@ -133,59 +176,147 @@ def _refuse_changed(found: _Found, part: Part, job: Job, planned: Mapping[str, C
         )
 
 
-def _has(tree: Tree, path: str, seen: os.stat_result, parts: Sequence[Buffer]) -> bool:
-    return is_file(seen) and tree.read(path) == b"".join(parts)
-
-
 def _carry_out(found: _Found, part: Part, job: Job, planned: Mapping[str, Content]) -> Change:
-    tree, before = found.tree, found.receipt
+    tree, entries = found.tree, found.entries.found
+    todo = _todo(found, part, job, planned)
+    staging = _Staging(found)
+    try:
+        files = {**todo.keep, **write_all(job, todo.data, staging.put)}
+        touched = [*(staged.path for staged in staging.staged), *todo.gone]
+        _refuse_forbidden(found, touched, todo.histories)
+        lines = {path: b"".join(job.render(todo.histories[path])) for path in todo.histories}
+        known = _note(found, staging.staged, lines, todo.gone, files)
+        for staged in sorted(staging.staged, key=_by_priority):
+            tree.publish(staged, entries.get(staged.path))
+    except BaseException:
+        tree.drop(staged.beside for staged in staging.staged)
+        tree.remove_folders(tree.made)
+        raise
+    grown = {path: _grow_history(found, path, lines[path]) for path in lines}
+    for path, (_, there) in grown.items():
+        files[path] = Written(planned[path].key, there.digest.hex, there.size, there.mtime_ns)
+    for path, target in todo.links.items():
+        if tree.target(path) != target:
+            tree.link(path, target)
+    written = [staged.path for staged in staging.staged]
+    written += [path for path, (has_grown, _) in grown.items() if has_grown]
+    tree.sync([*written, *todo.links])
+    for path in todo.gone:
+        tree.remove(path, entries.get(path))
+    tree.sync(todo.gone)
+    folders = (found.receipt.folders | tree.made) - _emptied(found, todo.gone)
+    receipt = replace(job.receipt, files=files, links=todo.links, folders=folders)
+    if known != found.ledger or known.noted or receipt != known.receipt:
+        settle(tree, known, receipt)
+    unchanged = sum(1 for path in planned if part.holds(path)) - len(written)
+    removed = tuple(path for path in todo.gone if path not in found.receipt.links)
+    return Change(tuple(sorted(written)), removed, unchanged, _strangers(found, planned, files))
+
+
+def _emptied(found: _Found, gone: Sequence[str]) -> set[str]:
+    """Take away the folders that calstore made for what is gone, where nothing else is in them."""
+    held = {folder for path in gone for folder in folders_of(path)}
+    return found.tree.remove_folders(held & (found.receipt.folders | found.tree.made))
+
+
+def _todo(found: _Found, part: Part, job: Job, planned: Mapping[str, Content]) -> _Todo:
+    before, entries = found.receipt, found.entries.found
     keep = {
         path: written
         for path, written in before.files.items()
         if not part.holds(path)
         or (path in planned and planned[path].key == written.key and _is_current(found, path))
     }
-    to_write = {path: content for path, content in planned.items() if path not in keep}
+    missing = {path: content for path, content in planned.items() if path not in keep}
+    histories = {
+        path: content
+        for path, content in missing.items()
+        if _is_history(path) and is_file(entries.get(path))
+    }
+    noted = found.ledger.noted
     left_over = {
         path
-        for path in found.noted
-        if (seen := found.entries.get(path)) and holds(tree, path, seen, None, found.noted)
+        for path in noted
+        if (seen := entries.get(path)) and holds(found.tree, path, seen, None, noted)
     }
-    obsolete = sorted(
+    obsolete = [
         path
         for path in {*before.files, *left_over} - planned.keys()
         if part.holds(path) and _may_go(found, path)
-    )
-    # HISTORY tells people what is there, so it comes after that.
-    data = {path: content for path, content in to_write.items() if not _is_history(path)}
-    histories = {path: content for path, content in to_write.items() if _is_history(path)}
-    files = {**keep, **write_all(job, data, _putter(found))}
-    files.update(write_all(job, histories, _putter(found)))
+    ]
     links = {**before.links, **job.receipt.links} if part.under else job.receipt.links
-    for path, target in links.items():
-        if tree.target(path) != target:
-            tree.link(path, target)
-    tree.sync({*to_write, *links})
-    gone = [*obsolete, *_obsolete_links(found, links)]
-    if gone:
-        tree.append(JOURNAL, b"".join(journal_line(path, None) for path in gone))
-    for path in gone:
-        tree.remove(path, found.entries.get(path))
-    tree.write(NAME, replace(job.receipt, files=files, links=links).rendered())
-    tree.remove(JOURNAL)
-    tree.sync({NAME, *gone})
-    kept = sum(1 for path in keep if part.holds(path))
-    return Change(tuple(to_write), tuple(obsolete), kept, _strangers(found, planned, files))
-
-
-def _obsolete_links(found: _Found, links: Mapping[str, str]) -> list[str]:
-    """Links that go, unless somebody let them lead elsewhere."""
-    before = found.receipt.links
-    return [
+    dead = [
         path
-        for path, target in before.items()
+        for path, target in before.links.items()
         if path not in links and found.tree.target(path) == target
     ]
+    data = {path: content for path, content in missing.items() if path not in histories}
+    # What is least wanted goes first, so that no run gets it in between.
+    gone = sorted(obsolete, key=_priority, reverse=True) + dead
+    return _Todo(keep, data, histories, gone, links)
+
+
+def _priority(path: str) -> tuple[bool, bool, int, int, str]:
+    """Sorts what a run would get rather before what it would get else, as psana chooses.
+
+    New files that get their names in this order leave each run with what it had, until it has
+    what it shall have. HISTORY, which tells people what is there, comes after that.
+    """
+    place = place_of(path)
+    if place is None:
+        return _is_history(path), True, 0, 0, path
+    return False, False, -place.runs.first, place.runs.last, path
+
+
+def _by_priority(staged: Staged) -> tuple[bool, bool, int, int, str]:
+    return _priority(staged.path)
+
+
+def _refuse_forbidden(found: _Found, touched: Sequence[str], histories: Iterable[str]) -> None:
+    """Raise `Invalid` while nothing is touched, if this account may not do all of it."""
+    for path in (NAME, JOURNAL):
+        seen = found.tree.stat(path)
+        if seen is not None:
+            found.tree.check_replaceable(path, seen)
+    for path in touched:
+        if path in found.entries.found:
+            found.tree.check_replaceable(path, found.entries.found[path])
+    for path in histories:
+        found.tree.check_appendable(path)
+
+
+def _note(
+    found: _Found,
+    staged: Sequence[Staged],
+    lines: Mapping[str, bytes],
+    gone: Sequence[str],
+    files: Mapping[str, Written],
+) -> Ledger:
+    """Write down what will be done, if anything will."""
+    put = {one.path: files[one.path].digest for one in staged}
+    for path, planned in lines.items():
+        there, missing = _growth(found, path, planned)
+        if missing and _is_ours(found, path):
+            put[path] = xxh128(there, missing).hex
+    if not put and not gone:
+        return found.ledger
+    return note(found.tree, found.ledger, put, gone)
+
+
+@dataclass(slots=True)
+class _Staging:
+    """Puts files beside their places, unless they are there with the same bytes."""
+
+    found: _Found
+    staged: list[Staged] = field(default_factory=list)
+
+    def put(self, path: str, parts: Sequence[Buffer], digest: Digest) -> OnDisk:
+        tree, seen = self.found.tree, self.found.entries.found.get(path)
+        if seen is not None and has(tree, path, seen, parts):
+            return OnDisk.of(parts, digest, seen)
+        staged = tree.stage(path, parts, seen)
+        self.staged.append(staged)
+        return OnDisk.of(parts, digest, staged.found)
 
 
 def _is_history(path: str) -> bool:
@@ -193,50 +324,44 @@ def _is_history(path: str) -> bool:
 
 
 def _is_current(found: _Found, path: str) -> bool:
-    seen = found.entries.get(path)
-    return seen is not None and found.receipt.files[path].untouched(seen) and is_file(seen)
+    seen = found.entries.found.get(path)
+    return is_file(seen) and found.receipt.files[path].untouched(seen)
+
+
+def _is_ours(found: _Found, path: str) -> bool:
+    """Whether a HISTORY has no lines of others."""
+    return path in found.receipt.files and path not in found.state.modified
 
 
 def _may_go(found: _Found, path: str) -> bool:
     """Whether a file that is no longer planned is there, and no HISTORY with others' lines."""
-    if path not in found.entries:
+    if path not in found.entries.found:
         return False
     return not _is_history(path) or path not in found.state.modified
 
 
-def _putter(found: _Found) -> Put:
-    tree = found.tree
-
-    def put(path: str, parts: Sequence[Buffer], digest: Digest) -> OnDisk:
-        seen = found.entries.get(path)
-        if _is_history(path) and is_file(seen):
-            return _grow_history(found, path, parts, digest)
-        tree.append(JOURNAL, journal_line(path, digest))
-        return OnDisk.of(parts, digest, tree.replace(path, seen, parts))
-
-    return put
+def _growth(found: _Found, path: str, planned: bytes) -> tuple[bytes, bytes]:
+    """What a HISTORY holds, and what is to be added to it."""
+    there = found.tree.read(path) or b""
+    missing = b"".join(_lines_beyond(planned, there))
+    if missing and there and not there.endswith(b"\n"):
+        missing = b"\n" + missing
+    return there, missing
 
 
-def _grow_history(found: _Found, path: str, planned: Sequence[Buffer], digest: Digest) -> OnDisk:
-    """Append the lines that a HISTORY does not have yet.
+def _grow_history(found: _Found, path: str, planned: bytes) -> tuple[bool, OnDisk]:
+    """Append the lines that a HISTORY does not have yet; whether there were any.
 
     One that has lines of others counts as changed by them until somebody adopts it.
     """
-    tree = found.tree
-    there = tree.read(path) or b""
-    is_ours = path in found.receipt.files and path not in found.state.modified
-    missing = b"".join(_lines_beyond(b"".join(planned), there))
+    there, missing = _growth(found, path, planned)
     if missing:
-        torn = b"" if not there or there.endswith(b"\n") else b"\n"
-        missing = torn + missing
-        if is_ours:
-            tree.append(JOURNAL, journal_line(path, xxh128(there, missing)))
-        tree.append(path, missing)
-    now = tree.stat(path)
-    assert now is not None
-    if is_ours and now.st_size == len(there) + len(missing):
-        return OnDisk.of([there, missing], xxh128(there, missing), now)
-    return OnDisk.of(planned, digest, now)
+        found.tree.append(path, missing)
+    now = found.tree.stat(path)
+    if now is None:
+        raise Conflict(f"{found.dest / path} was taken away meanwhile; run again")
+    parts = [there, missing] if _is_ours(found, path) else [planned]
+    return bool(missing), OnDisk.of(parts, xxh128(*parts), now)
 
 
 def _lines_beyond(wanted: bytes, there: bytes) -> list[bytes]:
@@ -258,10 +383,6 @@ def _strangers(
     folders = {path.rpartition("/")[0] for path in planned}
     return tuple(
         path
-        for path in sorted(found.entries)
-        if path not in files
-        and path not in found.receipt.files
-        and path.count("/") == 3
-        and path.endswith(SUFFIXES)
-        and path.rpartition("/")[0] in folders
+        for path in sorted(found.state.added)
+        if path not in files and path.rpartition("/")[0] in folders
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from calstore.errors import Conflict, Invalid
+from calstore.errors import NO_ROOM, CalstoreError, Conflict, Invalid
 from calstore.model.digest import Buffer, Digest, xxh128
 from calstore.store.budget import Budget
+from calstore.views.ledger import JOURNAL
 from calstore.views.plan import Content
-from calstore.views.receipt import JOURNAL, NAME, Receipt, Written
+from calstore.views.receipt import NAME, Receipt, Written
 from calstore.views.remarks import ViewRemark
-from calstore.views.tree import TEMPORARY, Tree
+from calstore.views.sharing import make_folder
+from calstore.views.temporaries import TEMPORARY, unfinished_beside, unfinished_name
+from calstore.views.tree import Tree
 
 _WORKERS = 4  # two render while two wait for the disk
 _IN_HAND = 192 * 2**20  # bytes that they hold together, unless one file takes more
@@ -100,33 +102,53 @@ def build(dest: Path, job: Job) -> Change:
         When something came into being there meanwhile.
     """
     planned = planned_files(job)
-    beside = dest.parent / f".{dest.name}{TEMPORARY}{secrets.token_hex(6)}"
-    try:
-        try:
-            dest.parent.mkdir(parents=True, exist_ok=True)
-            beside.mkdir()
-        except OSError as error:
-            raise Invalid(f"cannot make {dest} ({error.strerror}); choose another") from error
-        with Tree(beside) as tree:
-            files = write_all(
-                job,
-                planned,
-                lambda path, parts, digest: OnDisk.of(parts, digest, tree.write(path, *parts)),
-            )
-            for path, target in job.receipt.links.items():
-                tree.link(path, target)
-            tree.write(NAME, replace(job.receipt, files=files).rendered())
-            tree.sync({*planned, *job.receipt.links, NAME})
+    with _unfinished(dest) as beside, Tree(beside) as tree:
+        tree.lock()  # nobody takes it for a leftover
+        files = write_all(
+            job,
+            planned,
+            lambda path, parts, digest: OnDisk.of(parts, digest, tree.write(path, *parts)),
+        )
+        for path, target in job.receipt.links.items():
+            tree.link(path, target)
+        receipt = replace(job.receipt, files=files, folders=frozenset(tree.made))
+        tree.write(NAME, receipt.rendered())
+        tree.sync({*planned, *job.receipt.links, NAME})
         try:
             beside.rename(dest)
         except OSError as error:
             raise Conflict(f"{dest} came into being meanwhile; look at it, run again") from error
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
     with contextlib.suppress(Invalid), Tree(dest.parent) as parent:
         parent.sync({dest.name})
     return Change(tuple(planned), (), 0)
+
+
+@contextlib.contextmanager
+def _unfinished(dest: Path) -> Iterator[Path]:
+    """A new folder beside DEST; gone after an error."""
+    beside = unfinished_name(dest)
+    try:
+        try:
+            dest.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(beside)
+        except OSError as error:
+            why = error.strerror or str(error)
+            if error.errno in NO_ROOM:
+                raise Conflict(f"no room to make {dest} ({why}); make room, run again") from error
+            raise Invalid(f"cannot make {dest} ({why}); choose another place") from error
+        yield beside
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+def drop_unfinished(dest: Path) -> None:
+    """Remove new directories that killed runs left beside DEST; who builds one holds its lock."""
+    for path in unfinished_beside(dest):
+        if not path.is_symlink():
+            with contextlib.suppress(CalstoreError), Tree(path) as tree:
+                if tree.lock():
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def planned_files(job: Job) -> Mapping[str, Content]:
