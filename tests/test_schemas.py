@@ -152,6 +152,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     ]
     done("materialize", "xpp/users/wilson/try", "view")
     found["view-receipt"].append(json.loads((folder / "view/.calstore-view.json").read_text()))
+    found["view-journal"] = _journal_of_a_large_view(folder, done)
     (folder / "view/notes.txt").write_bytes(b"changed\n")
     found["status"] = [printed("status", "arrays"), printed("status", "view", code=1)]
     found["adopt"] = [
@@ -162,6 +163,21 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     found["verify"] = [printed("verify"), printed("verify", "xpp/main")]
     found["verify"].append(_verified_with_damage(folder))
     return found
+
+
+def _journal_of_a_large_view(folder: Path, done: Callable[..., Outcome]) -> list[Any]:
+    files = {
+        f"{EPIX}/geometry/{run}-end.data": b"IP 0 C 0  0 0 0  0 0 0  0 0 0\n" for run in range(60)
+    }
+    for changed in (
+        {},
+        {f"{EPIX}/geometry/7-end.data": b"# better\n", f"{EPIX}/tilt/0-end.data": b"1\n"},
+    ):
+        done("import", write_tree(folder / "large", {**files, **changed}), "xpp/large")
+        done("materialize", "xpp/large", "large-view")
+    done("materialize", "xpp/large@1", "large-view")
+    lines = (folder / "large-view/.calstore-view.journal").read_text().splitlines()
+    return [json.loads(line) for line in lines if line]
 
 
 def _promoted(folder: Path, done: Callable[..., Outcome], printed: Callable[..., Any]) -> list[Any]:
@@ -300,6 +316,7 @@ def _maps_by_content(name: str) -> list[re.Pattern[str]]:
     by_name = {
         "set-manifest": ["detectors", "detectors/[^/]+", "files"],
         "detector-manifest": ["constants", "constants/[^/]+", "constants/[^/]+/[^/]+"],
+        "view-journal": ["put", "done/files", "done/folders", "done/links"],
         "view-receipt": ["files", "links"],
         "config": ["settings"],
         "coverage": ["detectors/[^/]+/absent"],
@@ -402,6 +419,8 @@ BROKEN = [
     ("view-receipt", "made from nothing", _replace("files", "notes.txt", 0, by="")),
     ("view-receipt", "a store's id cut short", _replace("store", by="ab")),
     ("view-receipt", "a time that is text", _replace("files", "notes.txt", 3, by="0")),
+    ("view-journal", "a file outside", _replace("done", "files", "../x", by=None)),
+    ("view-journal", "a folder that is neither", _replace("done", "folders", "x", by="made")),
     ("set-manifest", "another kind", _replace("kind", by="detector")),
     ("set-manifest", "a format of true", _replace("format", by=True)),
     ("set-manifest", "an empty group", _replace("detectors", OPAL_GROUP, by={})),
