@@ -182,6 +182,25 @@ def test_a_view_adopted_in_a_new_ref_descends_from_what_the_view_was(store, tmp_
     assert [got(store, MAIN, run) for run in (5, 20)] == ["hand", "main"]
 
 
+def test_an_adopt_says_what_it_leaves_out(store, tmp_path):
+    for runs in ("10-20", "21-25"):
+        set_constant(store, MAIN, "Zyla", "center", RunRange.parse(runs), text(1), stamp())
+    materialize(store, store[MAIN], tmp_path / "view")
+    set_constant(store, MAIN, "Zyla", "center", RunRange(10, 25), text(2), stamp(), underlay=True)
+    folder = tmp_path / "view" / ZYLA / "center"
+    (folder / "10-20.data").rename(folder / "10-14.data")
+    (folder / "17-20.data").write_bytes(text(1))
+
+    adopted = adopt(store, tmp_path / "view", MAIN, stamp())
+
+    assert {str(runs) for runs in store[MAIN]["Zyla"].manifest.constants["center"]} == {
+        *("10-14", "17-20", "21-25")
+    }
+    assert [str(problem) for problem in adopted.problems] == [
+        f"{ZYLA}/center/10-25.data: no run got it: it could not stay unused, and is left out"
+    ]
+
+
 def test_what_the_target_has_undone_stays_undone_and_is_told(store):
     put(store, MINE, "bad", "5-9")
     promote(store, MINE, MAIN, stamp())

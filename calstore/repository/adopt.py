@@ -14,6 +14,7 @@ from calstore.formats.calib_tree import Problem
 from calstore.model.digest import Buffer, xxh128
 from calstore.model.names import RefName
 from calstore.model.records import Parent, Record, Stamp
+from calstore.model.remarks import Remark
 from calstore.repository import ami
 from calstore.repository.change import Move, move
 from calstore.repository.edited import Edited, look
@@ -24,7 +25,7 @@ from calstore.repository.store import Store, ref_name
 from calstore.repository.version import Version, locate
 from calstore.views import ledger
 from calstore.views.generations import current
-from calstore.views.merge import SetContents
+from calstore.views.merge import Dropped, Merged, SetContents
 from calstore.views.plan import Content, Layout
 from calstore.views.receipt import Receipt, Written
 from calstore.views.selection import Selection
@@ -96,11 +97,13 @@ def adopt(
         tree.lock()
         edited = look(store, dest, progress)
         result = edited.now
+        dropped: tuple[Dropped, ...] = ()
 
         def decide(version: Version | None) -> Move:
-            nonlocal result
+            nonlocal result, dropped
             ours = edited.full if version is None else load_contents(store, version.manifest)
-            result = edited.pinned(_merged(store, dest, ref, edited, ours))
+            outcome = _merged(store, dest, ref, edited, ours)
+            result, dropped = edited.pinned(outcome.result), outcome.dropped
             return Move(
                 put_contents(store, result),
                 f"adopt {os.fsencode(dest.absolute()).decode(errors='replace')}",
@@ -112,14 +115,11 @@ def adopt(
         if moved.changed or edited.paths or edited.state.unsettled:
             with contextlib.suppress(Invalid, Conflict, NotFound):
                 renewed = _renew(tree, dest, edited, store[moved.record.name], result)
-    return Adopted(
-        moved.record, moved.changed, edited.paths, edited.problems, edited.left_out, renewed
-    )
+    problems = (*edited.problems, *map(_said, dropped))
+    return Adopted(moved.record, moved.changed, edited.paths, problems, edited.left_out, renewed)
 
 
-def _merged(
-    store: Store, dest: Path, ref: RefName, edited: Edited, ours: SetContents
-) -> SetContents:
+def _merged(store: Store, dest: Path, ref: RefName, edited: Edited, ours: SetContents) -> Merged:
     outcome = merged(store, edited.base, ours, edited.now)
     if outcome.conflicts:
         listed = "\n  ".join(map(str, outcome.conflicts))
@@ -127,7 +127,12 @@ def _merged(
             f"{ref} and {dest} both changed the following since {edited.state.receipt.versions}; "
             f"adopt it into a new ref, and choose there:\n  {listed}"
         )
-    return outcome.result
+    return outcome
+
+
+def _said(dropped: Dropped) -> Problem:
+    path = f"{'/'.join(dropped.detector)}/{dropped.type_name}/{dropped.runs}.data"
+    return Problem(path, Remark("no run got it", "it could not stay unused, and is left out"))
 
 
 def _sources(store: Store, receipt: Receipt, ref: RefName) -> tuple[Parent, ...]:
