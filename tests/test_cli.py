@@ -34,7 +34,8 @@ Calstore = Callable[..., Outcome]
 COMMANDS = (
     *("init", "import", "refs", "log", "show", "coverage", "diff", "get", "fork", "tag", "set"),
     *("unset", "copy", "promote", "undo"),
-    *("delete-ref", "materialize", "status", "adopt", "approve", "config", "verify", "demo"),
+    *("delete-ref", "materialize", "status", "adopt", "approve", "check", "config", "verify"),
+    "demo",
 )
 NAME_AND_DIGEST = r"{}@{}  xxh128:[0-9a-f]{{12}}"
 

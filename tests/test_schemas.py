@@ -126,6 +126,11 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         printed("coverage", "xpp/main@1", "--detector", "Opal", "--run", "6"),
         _coverage_of_swapped_panels(folder),
     ]
+    found["check"] = [
+        printed("check", "xpp/main", code=1),
+        printed("check", "xpp/users/wilson/try", "Opal", "pedestals", "--run", "7"),
+        _check_of_a_dead_panel(folder, done, printed),
+    ]
     done("fork", "xpp/main", "detectors/epix_1/main")
     done("delete-ref", "detectors/epix_1/main")
     found["refs"] = [printed("refs"), printed("refs", "--deleted"), printed("refs", "nothing/*")]
@@ -198,6 +203,19 @@ def _promoted(folder: Path, done: Callable[..., Outcome], printed: Callable[...,
         tree = {f"{OPAL}/pedestals/1-end.data": text, "notes.txt": ref.encode()}
         done("import", write_tree(folder / "disputed", tree), ref)
     return [*found, printed("promote", mine, main, "--dry-run", code=4)]
+
+
+def _check_of_a_dead_panel(
+    folder: Path, done: Callable[..., Outcome], printed: Callable[..., Any]
+) -> Any:
+    """In one gain mode of a Jungfrau, for two ranges of runs."""
+    status = np.zeros((3, 2, 512, 1024), np.uint16)
+    status[1, 0] = 1
+    (folder / "status.npy").write_bytes(npy_bytes(status))
+    jungfrau = "Jungfrau::CalibV1/CxiDs1.0:Jungfrau.0"
+    for runs in ("1-5", "7-end"):
+        done("set", "xpp/users/wilson/mine", jungfrau, "pixel_status", runs, "status.npy")
+    return printed("check", "xpp/users/wilson/mine", "Jungfrau", code=1)
 
 
 def _coverage_of_swapped_panels(folder: Path) -> Any:
@@ -366,6 +384,10 @@ def _rename(*path: Any, to: str) -> Callable[[Any], None]:
     return change
 
 
+def _finding(key: str, by: Any) -> Callable[[Any], None]:
+    return _replace("detectors", 0, "findings", 0, key, by=by)
+
+
 OPAL_GROUP, OPAL_SOURCE = OPAL.split("/")
 CONFLICT = {"path": "notes.txt", "why": ""}
 REFERENCE = {"sha256": "0" * 64, "size": 1, "xxh128": "0" * 32}
@@ -411,6 +433,12 @@ BROKEN = [
     ("materialize", "a path that climbs", _replace("written", by=["a/../../b"])),
     ("materialize", "an absolute path", _replace("removed", by=["/etc/passwd"])),
     ("materialize", "a digest without its algorithm", _replace("manifest", by="0" * 32)),
+    ("check", "good in spite of what is wrong", _replace("good", by=True)),
+    ("check", "a severity that there is not", _finding("severity", by="fatal")),
+    ("check", "a finding of no runs", _finding("runs", by=[])),
+    ("check", "a finding that says nothing", _finding("what", by="")),
+    ("check", "runs that are one number", _finding("runs", by=["5"])),
+    ("check", "a panel below 0", _finding("panels", by=[{"mode": None, "number": -1}])),
     ("verify", "all well in spite of damage", _replace("ok", by=True)),
     ("verify", "damage without any", _replace("damages", by=[])),
     ("verify", "a version that is none", _replace("damages", 0, "versions", by=["main"])),

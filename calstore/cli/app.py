@@ -11,6 +11,7 @@ from calstore._version import __version__
 from calstore.cli import (
     adopt,
     approve,
+    check,
     config,
     copy,
     coverage,
@@ -67,6 +68,7 @@ app.command("deploy", hidden=True)(materialize.materialize)
 app.command("status")(status.status)
 app.command("adopt")(adopt.adopt)
 app.command("approve")(approve.approve)
+app.command("check")(check.check)
 app.command("config")(config.config)
 app.command("verify")(verify.verify)
 app.command("demo")(demo.demo)

@@ -1,0 +1,181 @@
+"""Rules on panels: which are dead, and how many pixels of each are bad."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from calstore.checks.finding import Finding, Panel, Subject, counted
+from calstore.model.conventions import fixed_shape, gain_shape
+from calstore.model.detectors import gain_modes, status_bits
+
+BAD_IS_SUSPICIOUS: Final = 0.05
+"""Cameras are bought with below 1 % of bad pixels, and old CsPad panels have some 3 %. More comes
+from the limits of the dark processing, or from a dark that was none."""
+
+BAD_IS_WRONG: Final = 0.5
+"""Where most pixels are bad, the status is not about pixels: the panel or the dark failed."""
+
+ZERO_IS_SUSPICIOUS: Final = BAD_IS_SUSPICIOUS
+"""psana writes an rms of 0 for a pixel that no frame gave a value, so some are as they should."""
+
+MIN_PIXELS: Final = 64
+"""Of fewer pixels, one value in all of them, or a fraction, says nothing about a panel."""
+
+_MEASURED: Final = frozenset({"pedestals", "pixel_rms", "pixel_status"})
+"""Types of which a dark measures only the first gain modes."""
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """How many pixels of a panel have a property."""
+
+    panel: Panel
+    count: int
+    size: int
+
+    @property
+    def fraction(self) -> float:
+        return self.count / self.size
+
+
+def by_panel(subject: Subject, array: Array) -> Iterator[tuple[Panel, Array]]:
+    """Each panel of each gain mode, as a view of rows and columns; nothing below two axes.
+
+    A Cspad2x2 in DAQ order has its panels on the last axis.
+    """
+    if array.ndim < 2:
+        return
+    fixed = fixed_shape(subject.group, subject.type_name)
+    if fixed is not None and array.size == math.prod(fixed) and array.shape[-1] == fixed[-1]:
+        array = array.reshape(fixed)
+    if fixed is not None and array.shape == fixed and fixed[-1] == 2:
+        array = np.moveaxis(array, -1, 0)
+    modes = gain_modes(subject.source)
+    has_modes = (
+        modes is not None
+        and array.ndim > 2
+        and array.shape[0] == len(modes.names)
+        and gain_shape(subject.source, subject.type_name) is not None
+    )
+    names = modes.names if modes is not None and has_modes else (None,)
+    cut = array.reshape(len(names), -1, *array.shape[-2:])
+    for name, panels in zip(names, cut, strict=True):
+        for number, panel in enumerate(panels):
+            yield Panel(number, name), panel
+
+
+def measured(subject: Subject, array: Array) -> Iterator[tuple[Panel, Array]]:
+    """The panels in the gain modes that a dark measures; all of other types."""
+    modes = gain_modes(subject.source)
+    names = modes.names[: modes.measured] if modes is not None else ()
+    for panel, values in by_panel(subject, array):
+        if panel.mode is None or panel.mode in names or subject.type_name not in _MEASURED:
+            yield panel, values
+
+
+def one_value(subject: Subject, array: Array) -> Iterator[Finding]:
+    """Panels that have the same value in each pixel, as none that was measured has."""
+    flat: dict[float, list[Panel]] = {}
+    judged = [one for one in measured(subject, array) if one[1].size >= MIN_PIXELS]
+    for panel, values in judged:
+        first = values.flat[0]
+        if (values == first).all():
+            flat.setdefault(float(first), []).append(panel)
+    for value, panels in flat.items():
+        yield subject.wrong(
+            f"{value:g} in every pixel{_of_panels(len(panels), len(judged))}",
+            "nothing was measured: it was off in the dark run, is dead, or was filled in",
+            tuple(panels) if len(judged) > 1 else (),
+        )
+
+
+def bad_pixels(subject: Subject, status: Array) -> Iterator[Finding]:
+    """How much of each panel a pixel_status or status_extra takes away."""
+    counts = _counts(subject, status != 0)
+    dead = [one for one in counts if one.count == one.size]
+    most = [one for one in counts if BAD_IS_WRONG < one.fraction < 1]
+    many = [one for one in counts if BAD_IS_SUSPICIOUS < one.fraction <= BAD_IS_WRONG]
+    if dead:
+        yield subject.wrong(
+            f"every pixel{_of_panels(len(dead), len(counts))} is bad",
+            "psana masks all of it, in every gain mode",
+            _places(dead, counts),
+        )
+    if most:
+        yield subject.wrong(
+            f"{_total(most, counts)} are bad{_cause(subject, status, most)}",
+            "psana masks most of it; take another dark, or look at its limits",
+            _places(most, counts),
+        )
+    if many:
+        yield subject.suspicious(
+            f"{_total(many, counts)} are bad{_cause(subject, status, many)}",
+            "psana masks them all; were the limits of the dark processing too narrow?",
+            _places(many, counts),
+        )
+
+
+def all_masked(subject: Subject, mask: Array) -> Iterator[Finding]:
+    """A mask that leaves nothing; how much else it hides is its maker's choice."""
+    if mask.size and not mask.any():
+        yield subject.suspicious(
+            "0 in every pixel of the mask", "no pixel is left where it is used"
+        )
+
+
+def zero_rms(subject: Subject, rms: Array) -> Iterator[Finding]:
+    """Panels of whose pixels too many have no noise; all of them is the rule of one value."""
+    counts = _counts(subject, rms == 0)
+    many = [one for one in counts if ZERO_IS_SUSPICIOUS < one.fraction < 1]
+    if many:
+        yield subject.suspicious(
+            f"rms 0 in {_total(many, counts)}",
+            "these pixels gave no value in the dark, or always the same",
+            _places(many, counts),
+        )
+
+
+def _counts(subject: Subject, having: Array) -> list[_Count]:
+    return [
+        _Count(panel, int(np.count_nonzero(values)), values.size)
+        for panel, values in measured(subject, having)
+        if values.size >= MIN_PIXELS
+    ]
+
+
+def _total(some: list[_Count], counts: list[_Count]) -> str:
+    pixels = counted(sum(one.count for one in some), sum(one.size for one in some))
+    return pixels + _of_panels(len(some), len(counts))
+
+
+def _places(some: list[_Count], counts: list[_Count]) -> tuple[Panel, ...]:
+    """The panels, where there are several."""
+    return tuple(one.panel for one in some) if len(counts) > 1 else ()
+
+
+def _of_panels(some: int, all_of_them: int) -> str:
+    """Which part of the detector a sentence is about; nothing where it has one panel."""
+    if all_of_them == 1:
+        return ""
+    return " of a panel" if some == 1 else f" of {some} panels"
+
+
+def _cause(subject: Subject, status: Array, counts: list[_Count]) -> str:
+    """The bit that most of the bad pixels have, where it has a meaning."""
+    if subject.type_name != "pixel_status" or status.dtype.kind not in "iu":
+        return ""
+    wanted = {one.panel for one in counts}
+    views = [values for panel, values in by_panel(subject, status) if panel in wanted]
+    bits = status_bits(subject.source)
+    having = {bit: sum(int(np.count_nonzero(view & bit)) for view in views) for bit in bits}
+    bit = max(having, key=having.__getitem__)
+    if not having[bit]:
+        return ""
+    return f", {having[bit]:,} of them by bit {bit} ({bits[bit]})"

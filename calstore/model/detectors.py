@@ -1,0 +1,156 @@
+"""What is known of the detectors themselves: gain modes, nominal gains, panels, status bits.
+
+Shapes that psana enforces and the groups are in `conventions`, what AMI takes in `ami`; here is
+what a judgement of values needs besides. Sources are beside each table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from calstore.model.conventions import calibration_type, device_of, fixed_shape, gain_shape
+
+GainUse: TypeAlias = Literal["divides", "multiplies"]
+"""What psana and AMI do with a pixel_gain: divide by ADU/keV, or multiply with a factor."""
+
+AnyShape: TypeAlias = tuple[int | None, ...]
+"""Lengths of axes; ``None`` for any."""
+
+
+@dataclass(frozen=True, slots=True)
+class GainModes:
+    """The gain modes of a detector, which are the first axis of its constants.
+
+    Parameters
+    ----------
+    names
+        In the order of the axis.
+    measured
+        How many of them, from the first, a dark run measures; rms and status of the others are
+        filled with 1 and 0.
+    adu_per_kev
+        The nominal gain in each mode. Those of a Jungfrau are below 0 where its signal counts
+        downwards.
+    """
+
+    names: tuple[str, ...]
+    measured: int
+    adu_per_kev: tuple[float, ...]
+
+
+# The order of the axis: lcls-psana/Detector src/UtilsEpix10ka.py; the gains are what psana fills
+# in for modes without any (16.4, 5.466, 0.164 for high, medium, low).
+_EPIX10KA: Final = GainModes(
+    ("FH", "FM", "FL", "AHL-H", "AML-M", "AHL-L", "AML-L"),
+    5,
+    (16.4, 5.466, 0.164, 16.4, 5.466, 0.164, 0.164),
+)
+
+# Nominal at LCLS; lcls-psana/Detector src/UtilsJungfrau.py has the order.
+_JUNGFRAU: Final = GainModes(("G0", "G1", "G2"), 3, (41.5, -1.39, -0.11))
+
+_MODES: Final = {
+    "Jungfrau": _JUNGFRAU,
+    "Epix10ka": _EPIX10KA,
+    "Epix10kaQuad": _EPIX10KA,
+    "Epix10ka2M": _EPIX10KA,
+}
+
+_DISPUTED: Final = frozenset({"Epix10k"})
+"""psana takes its constants for an Epix10ka's and divides, AMI multiplies."""
+
+_NOMINAL_FACTORS: Final = {"Epix100a": 0.06}
+"""keV/ADU of cameras whose gain is a factor: psana2's for an epix100 without constants."""
+
+_JUNGFRAU_PANELS: Final = (1, 2, 8)
+"""A Jungfrau of LCLS-I has 0.5, 1 or 4 million pixels: panels of (512, 1024)."""
+
+_PLANES: Final = frozenset(
+    (
+        *("Opal1000", "Opal2000", "Opal4000", "Opal8000", "Tm6740", "OrcaFl40", "Quartz4A150"),
+        *("Rayonix", "ControlsCamera", "StreakC7700", "Zyla", "iStar", "Alvium", "Archon"),
+        *("Princeton", "Andor", "Pixis", "Pimax", "Fli", "Epix", "Fccd", "Fccd960"),
+    )
+)
+"""Cameras of one plane, whose size is a matter of their configuration (region, binning)."""
+
+_STACKS: Final[dict[str, AnyShape]] = {"DualAndor": (2, None, None), "Uxi": (None, None, None)}
+
+STATUS_BITS: Final = {
+    1: "rms over its limit",
+    2: "rms below its limit",
+    4: "too often over the range",
+    8: "too often below the range",
+    16: "pedestal over its limit",
+    32: "pedestal below its limit",
+    64: "bad gain switch",
+}
+"""The bits of a pixel_status that psana's dark processing writes, in its psana1 and psana2 forms.
+
+lcls-psana/Detector src/UtilsCalib.py:609-826 and psana/detector/UtilsCalib.py:375-430; 64 is of
+Jungfrau only. A status from elsewhere may mean something else.
+"""
+
+_OF_EACH_PIXEL: Final = frozenset(
+    (
+        *("pedestals", "pixel_rms", "pixel_status", "pixel_gain", "pixel_offset"),
+        *("pixel_mask", "pixel_bkgd", "status_extra", "status_data"),
+    )
+)
+
+
+def has_pixels(type_name: str) -> bool:
+    """Whether the type has a value for each pixel, which a list of parameters has not."""
+    return type_name in _OF_EACH_PIXEL
+
+
+def gain_modes(source: str) -> GainModes | None:
+    """The gain modes of a detector that switches; ``None`` for one that does not."""
+    return _MODES.get(_device_name(source))
+
+
+def gain_use(source: str) -> GainUse | None:
+    """What readers do with the gains of a detector; ``None`` where they do not agree.
+
+    From lcls-psana/Detector src/AreaDetector.py (calib) and AMI's handlers.
+    """
+    name = _device_name(source)
+    if not name or name in _DISPUTED:
+        return None
+    return "divides" if name in _MODES else "multiplies"
+
+
+def nominal_factor(source: str) -> float | None:
+    """The nominal gain of a camera whose gain multiplies, in keV/ADU; ``None`` if unknown."""
+    return _NOMINAL_FACTORS.get(_device_name(source))
+
+
+def expected_shapes(group: str, source: str, type_name: str) -> tuple[AnyShape, ...]:
+    """The shapes that a constant of the detector can have; none where nothing is known."""
+    if not has_pixels(type_name) or calibration_type(type_name) is None:
+        return ()
+    fixed = fixed_shape(group, type_name)
+    if fixed is not None:
+        return (fixed,)
+    name = _device_name(source)
+    switching = gain_shape(source, type_name)
+    if switching is not None:
+        if name != "Jungfrau":
+            return (switching,)
+        modes, _, *panel = switching
+        return tuple((modes, count, *panel) for count in _JUNGFRAU_PANELS)
+    if name in _STACKS:
+        return (_STACKS[name],)
+    return ((None, None),) if name in _PLANES else ()
+
+
+def status_bits(source: str) -> dict[int, str]:
+    """What the bits of a dark's status mean for a detector."""
+    is_jungfrau = _device_name(source) == "Jungfrau"
+    return {bit: text for bit, text in STATUS_BITS.items() if bit < 64 or is_jungfrau}
+
+
+def _device_name(source: str) -> str:
+    device = device_of(source)
+    return "" if device is None else device.name
