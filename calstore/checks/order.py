@@ -17,12 +17,15 @@ from calstore.model.conventions import fixed_shape, gain_shape
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-CLEARLY: Final = 0.75
+CLEARLY: Final = 0.8
 """What is left in the other order is less than this part of what is left in this one. Of noise
 alone the ratio is 1, within 2 % for a panel; in the right order it is at least 1."""
 
 STEP: Final = 6.0
 """A step between two rows that is so many times the usual one is where a panel ends."""
+
+_OUTLIERS: Final = 0.02
+"""Bad pixels are no pattern; so many of the largest values are left out in either order."""
 
 _PANELS: Final = 4
 """So many panels are looked at: one mistake is made for all of them."""
@@ -38,7 +41,7 @@ def other_order(subject: Subject, array: Array) -> Iterator[Finding]:
     known = fixed_shape(subject.group, subject.type_name) or gain_shape(
         subject.source, subject.type_name
     )
-    if known is None or subject.type_name not in _PATTERNED:
+    if known is None or array.ndim < 2 or subject.type_name not in _PATTERNED:
         return
     if known == _CSPAD2X2:
         if array.shape[-1] == 2 and array.size == np.prod(_CSPAD2X2) and _is_natural(array):
@@ -81,10 +84,16 @@ def _is_better(other: Array, panels: Array) -> bool:
 
 
 def _left(panels: Array) -> float:
-    """The typical size of what is left of panels without the levels of columns and rows."""
+    """The standard deviation of panels without the levels of columns and rows, and outliers.
+
+    A typical value would not do: in the wrong order most of a row may be a column's, whose level
+    goes, and only the rest of the row tells.
+    """
     left = panels - np.median(panels, axis=-2, keepdims=True)
     left -= np.median(left, axis=-1, keepdims=True)
-    return float(np.median(np.abs(left)))
+    squares = np.square(left, out=left).reshape(-1)
+    kept = len(squares) - int(_OUTLIERS * len(squares))
+    return float(np.sqrt(np.partition(squares, kept - 1)[:kept].mean()))
 
 
 def _numbers(array: Array) -> Array:
