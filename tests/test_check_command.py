@@ -374,6 +374,18 @@ def test_nothing_found_is_said_and_exit_0(imported: Calstore) -> None:
     )
 
 
+def test_that_nothing_could_be_judged_is_no_praise(calstore: Calstore, tmp_path: Path) -> None:
+    text = b"IP 0 CAMERA 0  0 0 0  0 0 0  0 0 0\n"
+    calib = write_tree(tmp_path / "calib", {f"{OPAL}/geometry/0-end.data": text})
+    assert calstore("import", calib, "xpp/main").code == 0
+
+    outcome = calstore("check", "xpp/main")
+
+    assert outcome.code == 0
+    assert "  nothing that could be judged\n" in outcome.out
+    assert outcome.out.splitlines()[-1].startswith("nothing could be judged")
+
+
 def test_json_says_the_same(imported: Calstore) -> None:
     outcome = imported("check", "xpp/main", "--json")
 
@@ -391,6 +403,7 @@ def test_json_says_the_same(imported: Calstore) -> None:
         (("xpp/main", "Opal", "pixel_rms"), 3, "there is nothing for"),
         (("xpp/main", "Opal", "pedestals", "--run", "0"), 3, "there is nothing for"),
         (("xpp/other",), 3, "xpp/other"),
+        (("xpp/main", "Opal", "geometry"), 5, "there are no rules for geometry"),
         (("xpp/main", ""), 5, "an empty text names no detector"),
     ],
 )

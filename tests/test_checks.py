@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_healthy_constants_of_large_detectors_are_not_flagged(
     assert found(camera, type_name, healthy(camera, type_name)) == ()
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(seeds, st.sampled_from([EPIX100A, CSPAD2X2, CSPAD]))
 def test_noise_without_any_structure_has_no_order(seed: int, camera: Camera) -> None:
     noise = np.random.default_rng(seed).normal(2500, 30, camera.shape).astype(np.float32)
@@ -391,7 +392,7 @@ def test_a_panel_whose_pixels_are_all_bad_is_dead(
 )
 def test_the_part_of_bad_pixels_decides(rows: int, severity: str | None) -> None:
     array = np.zeros(EPIX100A.shape, np.uint16)
-    array[:rows] = 2
+    array.flat[np.random.default_rng(1).permutation(array.size)[: rows * 768]] = 2
 
     findings = found(EPIX100A, "pixel_status", array)
 
@@ -420,6 +421,48 @@ def test_an_rms_of_0_in_many_pixels_is_suspicious() -> None:
 
     assert finding.severity == "suspicious"
     assert finding.panels == (Panel(0, "AML-M"),)
+
+
+@pytest.mark.parametrize(
+    ("camera", "place", "panels", "where"),
+    [
+        (EPIX100A, np.s_[352:, 384:], (), "rows 352-703, columns 384-767"),
+        (JUNGFRAU_1M, np.s_[1, 1, :256, 512:768], (Panel(1, "G1"),), "columns 512-767"),
+        (QUAD, np.s_[2, 3, 176:, :192], (Panel(3, "FL"),), "rows 176-351, columns 0-191"),
+        (CSPAD, np.s_[9, :, 194:], (Panel(9),), "rows 0-184, columns 194-387"),
+        (CSPAD2X2, np.s_[:, :194, 1], (Panel(1),), "rows 0-184, columns 0-193"),
+    ],
+)
+@pytest.mark.parametrize("type_name", ["pedestals", "pixel_rms", "pixel_status"])
+def test_a_dead_chip_is_wrong_although_its_panel_lives(
+    type_name: str, camera: Camera, place: Any, panels: tuple[Panel, ...], where: str
+) -> None:
+    array = healthy(camera, type_name)
+    array[place] = 2
+
+    finding = next(one for one in found(camera, type_name, array) if "of a chip" in one.what)
+
+    assert finding.is_wrong
+    assert finding.panels == panels
+    assert where in finding.what
+    if type_name == "pixel_status":  # its pixels are not counted again
+        assert found(camera, type_name, array) == (finding,)
+
+
+def test_a_chip_without_noise_is_said_once() -> None:
+    array = changed(QUAD, "pixel_rms", lambda array: array[2, 3, 176:, :192].fill(0))
+
+    assert "one value in every pixel of a chip" in the_finding(QUAD, "pixel_rms", array).what
+
+
+def test_pedestals_that_nobody_computed_are_suspicious() -> None:
+    array = changed(QUAD, "pedestals", lambda array: array[5:].fill(0))
+
+    finding = the_finding(QUAD, "pedestals", array)
+
+    assert finding.severity == "suspicious"
+    assert "in AHL-L, AML-L, which no dark measures" in finding.what
+    assert len(finding.panels) == 8
 
 
 def test_panels_of_a_cspad2x2_in_daq_order_are_on_its_last_axis() -> None:
@@ -457,6 +500,16 @@ def test_pixels_without_noise_that_the_status_calls_good_are_suspicious() -> Non
     assert finding.severity == without.severity == "suspicious"
     assert "rms 0 or less in 9 pixels that pixel_status calls good" in finding.what
     assert f"in {silent.size:,} pixels that no pixel_status is there to mask" in without.what
+
+
+def test_an_rms_that_is_0_for_the_most_part_is_not_remembered_pixel_by_pixel() -> None:
+    rms = healthy(JUNGFRAU, "pixel_rms")
+    rms[:2] = 0
+
+    silent = values.silent_pixels(JUNGFRAU.subject("pixel_rms"), rms)
+
+    assert silent.size == 0
+    assert the_finding(JUNGFRAU, "pixel_rms", rms).is_wrong
 
 
 # --- gain ----------------------------------------------------------------------------------

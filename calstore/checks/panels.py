@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from calstore.checks.finding import Finding, Panel, Subject, counted
 from calstore.model.conventions import fixed_shape, gain_shape
-from calstore.model.detectors import gain_modes, status_bits
+from calstore.model.detectors import asic_shape, gain_modes, status_bits
 
 BAD_IS_SUSPICIOUS: Final = 0.05
 """Cameras are bought with below 1 % of bad pixels, and old CsPad panels have some 3 %. More comes
@@ -25,6 +26,8 @@ ZERO_IS_SUSPICIOUS: Final = BAD_IS_SUSPICIOUS
 
 MIN_PIXELS: Final = 64
 """Of fewer pixels, one value in all of them, or a fraction, says nothing about a panel."""
+
+_SHOWN_ASICS: Final = 3
 
 _MEASURED: Final = frozenset({"pedestals", "pixel_rms", "pixel_status"})
 """Types of which a dark measures only the first gain modes."""
@@ -43,6 +46,26 @@ class _Count:
     @property
     def fraction(self) -> float:
         return self.count / self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Asic:
+    """A chip of a panel, which fails as one: its first row and column, and how many it has."""
+
+    panel: Panel
+    top: int
+    left: int
+    rows: int
+    columns: int
+
+    @property
+    def size(self) -> int:
+        """The number of its pixels."""
+        return self.rows * self.columns
+
+    def __str__(self) -> str:
+        rows = f"rows {self.top}-{self.top + self.rows - 1}"
+        return f"{rows}, columns {self.left}-{self.left + self.columns - 1}"
 
 
 def by_panel(subject: Subject, array: Array) -> Iterator[tuple[Panel, Array]]:
@@ -80,25 +103,61 @@ def measured(subject: Subject, array: Array) -> Iterator[tuple[Panel, Array]]:
             yield panel, values
 
 
+def dead_asics(subject: Subject, array: Array, is_dead: Callable[[Array], bool]) -> Iterator[Asic]:
+    """The chips that are dead in panels that are not dead as a whole."""
+    lengths = asic_shape(subject.source)
+    if lengths is None:
+        return
+    rows, columns = lengths
+    for panel, values in measured(subject, array):
+        if values.shape[0] % rows or values.shape[1] % columns or is_dead(values):
+            continue
+        for top in range(0, values.shape[0], rows):
+            for left in range(0, values.shape[1], columns):
+                if is_dead(values[top : top + rows, left : left + columns]):
+                    yield Asic(panel, top, left, rows, columns)
+
+
 def one_value(subject: Subject, array: Array) -> Iterator[Finding]:
-    """Panels that have the same value in each pixel, as none that was measured has."""
+    """Panels and chips with the same value in each pixel, as none that was measured has."""
     flat: dict[float, list[Panel]] = {}
     judged = [one for one in measured(subject, array) if one[1].size >= MIN_PIXELS]
     for panel, values in judged:
-        first = values.flat[0]
-        if (values == first).all():
-            flat.setdefault(float(first), []).append(panel)
+        if _is_flat(values):
+            flat.setdefault(float(values.flat[0]), []).append(panel)
     for value, panels in flat.items():
         yield subject.wrong(
             f"{value:g} in every pixel{_of_panels(len(panels), len(judged))}",
             "nothing was measured: it was off in the dark run, is dead, or was filled in",
             tuple(panels) if len(judged) > 1 else (),
         )
+    yield from _asic_findings(
+        subject, list(dead_asics(subject, array, _is_flat)), "one value in every pixel", len(judged)
+    )
+
+
+def uncomputed(subject: Subject, pedestals: Array) -> Iterator[Finding]:
+    """Gain modes that a dark does not measure, and for which nobody computed pedestals."""
+    seen = {panel for panel, _ in measured(subject, pedestals)}
+    flat = [
+        panel
+        for panel, values in by_panel(subject, pedestals)
+        if panel not in seen and values.size >= MIN_PIXELS and _is_flat(values)
+    ]
+    if flat:
+        modes = ", ".join(dict.fromkeys(str(panel.mode) for panel in flat))
+        yield subject.suspicious(
+            f"one value in every pixel in {modes}, which no dark measures",
+            "they were not computed from charge injection: pixels that switch get wrong energies",
+            tuple(flat),
+        )
 
 
 def bad_pixels(subject: Subject, status: Array) -> Iterator[Finding]:
     """How much of each panel a pixel_status or status_extra takes away."""
-    counts = _counts(subject, status != 0)
+    bad = status != 0
+    asics = list(dead_asics(subject, bad, _is_full))
+    counts = _counts(subject, bad, asics)
     dead = [one for one in counts if one.count == one.size]
     most = [one for one in counts if BAD_IS_WRONG < one.fraction < 1]
     many = [one for one in counts if BAD_IS_SUSPICIOUS < one.fraction <= BAD_IS_WRONG]
@@ -108,6 +167,7 @@ def bad_pixels(subject: Subject, status: Array) -> Iterator[Finding]:
             "psana masks all of it, in every gain mode",
             _places(dead, counts),
         )
+    yield from _asic_findings(subject, asics, "bad in every pixel", len(counts))
     if most:
         yield subject.wrong(
             f"{_total(most, counts)} are bad{_cause(subject, status, most)}",
@@ -131,8 +191,9 @@ def all_masked(subject: Subject, mask: Array) -> Iterator[Finding]:
 
 
 def zero_rms(subject: Subject, rms: Array) -> Iterator[Finding]:
-    """Panels of whose pixels too many have no noise; all of them is the rule of one value."""
-    counts = _counts(subject, rms == 0)
+    """Panels of whose pixels too many have no noise; all of a chip's is the rule of one value."""
+    silent = rms == 0
+    counts = _counts(subject, silent, list(dead_asics(subject, silent, _is_full)))
     many = [one for one in counts if ZERO_IS_SUSPICIOUS < one.fraction < 1]
     if many:
         yield subject.suspicious(
@@ -142,12 +203,41 @@ def zero_rms(subject: Subject, rms: Array) -> Iterator[Finding]:
         )
 
 
-def _counts(subject: Subject, having: Array) -> list[_Count]:
+def _counts(subject: Subject, having: Array, without: Sequence[Asic] = ()) -> list[_Count]:
+    """How many pixels of each panel have it, beside those of chips that are dead as a whole."""
+    dead = Counter[Panel]()
+    for asic in without:
+        dead[asic.panel] += asic.size
     return [
-        _Count(panel, int(np.count_nonzero(values)), values.size)
+        _Count(panel, int(np.count_nonzero(values)) - dead[panel], values.size - dead[panel])
         for panel, values in measured(subject, having)
         if values.size >= MIN_PIXELS
     ]
+
+
+def _asic_findings(
+    subject: Subject, asics: list[Asic], what: str, panels: int
+) -> Iterator[Finding]:
+    if not asics:
+        return
+    listed = "; ".join(map(str, asics[:_SHOWN_ASICS]))
+    more = len(asics) - _SHOWN_ASICS
+    yield subject.wrong(
+        f"{what} of {'a chip' if len(asics) == 1 else f'{len(asics)} chips'}: {listed}"
+        + (f" and {more} more" if more > 0 else ""),
+        "the chip is dead, or was not read out in the dark run",
+        tuple(dict.fromkeys(asic.panel for asic in asics)) if panels > 1 else (),
+    )
+
+
+def _is_flat(values: Array) -> bool:
+    first = values.flat[0]
+    # Rarely more than a look at one row.
+    return bool((values[0] == first).all()) and bool((values == first).all())
+
+
+def _is_full(bad: Array) -> bool:
+    return bool(bad[0].all()) and bool(bad.all())
 
 
 def _total(some: list[_Count], counts: list[_Count]) -> str:

@@ -15,7 +15,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Rule: TypeAlias = Callable[[Subject, Array], Iterator[Finding]]
 
 _RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
-    "pedestals": (values.finite, panels.one_value, order.other_order),
+    "pedestals": (values.finite, panels.one_value, panels.uncomputed, order.other_order),
     "pixel_rms": (
         values.finite,
         values.negative_rms,

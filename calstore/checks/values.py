@@ -8,8 +8,9 @@ from typing import Any, Final
 import numpy as np
 
 from calstore.checks.finding import Finding, Subject, counted
-from calstore.checks.panels import measured
+from calstore.checks.panels import BAD_IS_WRONG
 from calstore.model.conventions import calibration_type
+from calstore.model.detectors import gain_modes
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -98,17 +99,15 @@ def negative_rms(subject: Subject, array: Array) -> Iterator[Finding]:
 
 
 def silent_pixels(subject: Subject, rms: Array) -> Array:
-    """Indices, in C order, of the pixels whose measured rms is 0 or less.
+    """Indices, in C order, of the pixels whose measured rms is 0 or less; few, to be remembered.
 
-    Panels that are so as a whole, or for too large a part, have findings of their own, so few
-    indices are left to remember.
+    None where most pixels are so, which is a finding of its own.
     """
-    silent = rms <= 0
-    names = {panel.mode for panel, _ in measured(subject, rms)}
-    if None not in names and silent.ndim:
-        # Modes that a dark does not measure come last.
-        silent = silent[: len(names)]
-    return np.flatnonzero(silent)
+    modes = gain_modes(subject.source)
+    if modes is not None and rms.ndim and len(rms) == len(modes.names):
+        rms = rms[: modes.measured]  # the others, which a dark does not measure, come last
+    silent = np.flatnonzero(rms <= 0)
+    return silent if silent.size <= BAD_IS_WRONG * rms.size else silent[:0]
 
 
 def unmasked_silence(subject: Subject, silent: Array, status: Array | None) -> Iterator[Finding]:

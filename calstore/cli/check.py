@@ -52,7 +52,7 @@ def check(
     Example: calstore check xppn4116/main --run 137
 
     Exit codes: 0 nothing is wrong, 1 something is, 3 no such version, detector or constant,
-    6 an array is damaged.
+    5 a type that has no rules, 6 an array is damaged.
     """
     from calstore.repository.check import check as judge
 
@@ -87,6 +87,8 @@ def _verdict(checked: Checked) -> str:
         f"judged {_counted(checked.constants, 'constant')}, "
         f"read {_counted(checked.arrays, 'array')} ({size_text(checked.size)})"
     )
+    if not checked.constants:
+        return "nothing could be judged: there is no constant of a type that has rules"
     if not checked.findings:
         return f"{judged}: nothing wrong or suspicious"
     return f"{judged}: {checked.wrong or 'nothing'} wrong, {checked.suspicious} suspicious"

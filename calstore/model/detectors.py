@@ -77,6 +77,21 @@ _PLANES: Final = frozenset(
 
 _STACKS: Final[dict[str, AnyShape]] = {"DualAndor": (2, None, None), "Uxi": (None, None, None)}
 
+_ASICS: Final = {
+    "Epix100a": (352, 384),
+    "Epix10ka": (176, 192),
+    "Epix10kaQuad": (176, 192),
+    "Epix10ka2M": (176, 192),
+    "Jungfrau": (256, 256),
+    "Cspad": (185, 194),
+    "Cspad2x2": (185, 194),
+}
+"""Rows and columns that one chip reads out, which fails as one.
+
+lcls-psana/PSCalib src/SegGeometry*.py; for an Epix10ka psana/detector/UtilsEpix10ka.py, whose
+configuration of a panel is (4, 176, 192).
+"""
+
 STATUS_BITS: Final = {
     1: "rms over its limit",
     2: "rms below its limit",
@@ -143,6 +158,11 @@ def expected_shapes(group: str, source: str, type_name: str) -> tuple[AnyShape, 
     if name in _STACKS:
         return (_STACKS[name],)
     return ((None, None),) if name in _PLANES else ()
+
+
+def asic_shape(source: str) -> tuple[int, int] | None:
+    """Rows and columns of a panel's chips; ``None`` where they are not known, or are no part."""
+    return _ASICS.get(_device_name(source))
 
 
 def status_bits(source: str) -> dict[int, str]:

@@ -116,12 +116,14 @@ def check(
     NotFound
         When there is no such detector, or nothing to judge for it.
     Invalid
-        When a type is given without a detector.
+        When a type is given without a detector, or one that has no rules, as geometry.
     Corrupt
         When an array is not what was stored.
     """
     if type_name is not None and detector is None:
         raise Invalid(f"of which detector is the {type_name}? Name the detector too")
+    if type_name is not None and not rules.is_judged(type_name):
+        raise Invalid(f"there are no rules for {type_name}; leave it out to judge all that have")
     key = None if detector is None else version.find(detector)
     manifests = {
         one: version.detector(one).manifest for one in version.detectors if key in (None, one)
