@@ -94,7 +94,8 @@ def main() -> None:
         store = calstore.init(Path(folder) / "store", "0" * 32)
         prepare(store, options.detectors)
         one, other = store[f"{REF}@1"], store[f"{REF}@2"]
-        (difference,) = diff(one, other).constants
+        found = diff(one, other)
+        (difference,) = found.constants
         key = difference.detector
         data = [
             objects.get(store.backend, objects.MANIFESTS, side.manifest.detectors[key])
@@ -112,7 +113,7 @@ def main() -> None:
             "diff, versions opened by name first": lambda: diff(
                 store[f"{REF}@1"], store[f"{REF}@2"]
             ),
-            "which runs notice": lambda: effects_of(one, other, key, "pedestals"),
+            "which runs notice": lambda: effects_of(found),
         }
         for name, act in rows.items():
             times = milliseconds(act, options.repeat)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ranges import RUNS, by_brute_force, run_ranges
 
-from calstore.errors import Invalid, NotFound
-from calstore.model.digest import reference_to
+from calstore.errors import Corrupt, Invalid, NotFound
+from calstore.model.arrays import ArrayReference, size_of
+from calstore.model.digest import Digest, Reference, reference_to
 from calstore.model.manifests import Constant, DetectorManifest
 from calstore.model.runs import RunRange
 from calstore.repository.branch import fork
+from calstore.repository.change import Move, move, with_type
 from calstore.repository.diff import (
     Differences,
     diff,
@@ -32,8 +36,11 @@ from calstore.repository.diff import (
 from calstore.repository.import_tree import import_tree
 from calstore.repository.materialize import materialize
 from calstore.repository.set_constant import set_constant
-from calstore.repository.store import Store, init_store
+from calstore.repository.store import Store, init_store, ref_name
+from calstore.repository.version import Version
+from calstore.views import receipt as receipts
 from calstore.views.difference import differing_at, differing_constants, effects
+from calstore.views.panels import panels_text
 
 Calstore = Callable[..., Outcome]
 KEY = ("Camera::CalibV1", "CxiDg1.0:Opal1000.0")
@@ -112,7 +119,7 @@ def test_what_is_alike_needs_not_be_built_to_tell_what_differs(
 def test_the_runs_that_notice_are_those_that_a_loop_over_all_runs_finds(
     one: Mapping[RunRange, Constant], other: Mapping[RunRange, Constant]
 ) -> None:
-    found = list(effects(one, other))
+    found = list(effects(KEY, "pedestals", one, other))
 
     for run in RUNS:
         before, after = by_brute_force(one, run), by_brute_force(other, run)
@@ -319,19 +326,63 @@ def test_a_directory_that_is_not_there_is_told(store: Store, tmp_path: Path) -> 
         version_of(store, tmp_path / "none")
 
 
-def test_a_file_that_cannot_be_read_is_told_and_not_left_out(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from calstore.formats.calib_tree import Problem
-    from calstore.model.remarks import Remark
-    from calstore.repository import ingest_files
-
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file that nobody can read")
+def test_a_file_that_cannot_be_read_is_told_and_not_left_out(store: Store, tmp_path: Path) -> None:
     dest = write_files(tmp_path / "other", small_files())
-    unreadable = Problem("README", Remark("cannot be read", "it would be lost"), fatal=True)
-    monkeypatch.setattr(ingest_files, "read_quiet", lambda tree, path: unreadable)
+    (dest / "unreadable").symlink_to("/proc/self/mem")
 
-    with pytest.raises(Invalid, match="cannot be read"):
+    with pytest.raises(Invalid, match=r"(?s)1 file\(s\) of .*unreadable: cannot be read"):
         version_of(store, dest)
+
+
+def test_of_a_view_only_what_was_touched_is_read(store: Store, tmp_path: Path) -> None:
+    materialize(store, store[MAIN], tmp_path / "calib")
+    path = tmp_path / "calib" / OPAL / "pedestals" / "0-end.data"
+    before = path.stat()
+    path.write_bytes(bytes(before.st_size))  # no constant; a reader would notice
+
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    untouched = told(diff(store[MAIN], version_of(store, tmp_path / "calib")))
+    path.touch()
+    touched = told(diff(store[MAIN], version_of(store, tmp_path / "calib")))
+
+    assert untouched == ([], [])
+    assert touched == ([("changed", "pedestals 0-end")], [])
+
+
+@pytest.mark.parametrize("receipt", [b"", b"{}", b'{"format": 99}'])
+def test_a_view_whose_receipt_is_of_no_use_is_a_directory_like_any(
+    store: Store, tmp_path: Path, receipt: bytes
+) -> None:
+    materialize(store, store[MAIN], tmp_path / "calib")
+    (tmp_path / "calib" / receipts.NAME).write_bytes(receipt)
+
+    assert not diff(store[MAIN], version_of(store, tmp_path / "calib"))
+
+
+def for_panels(store: Store, *serials: str) -> None:
+    """Say of the pedestals which panels they are for."""
+    runs = RunRange.parse("0-end")
+
+    def said(version: Version | None) -> Move:
+        assert version is not None
+        before = version.detector(KEY).manifest.constants["pedestals"][runs]
+        constant = replace(before, serials=serials)
+        return Move(with_type(version, KEY, "pedestals", {runs: constant}), "serials")
+
+    move(store, ref_name(MAIN), said, stamp(), "set")
+
+
+def test_what_no_directory_can_say_is_not_held_against_one(store: Store, tmp_path: Path) -> None:
+    for_panels(store, "p1")
+    dest = write_files(tmp_path / "other", small_files())
+    (dest / OPAL / "pedestals" / "HISTORY").unlink()
+
+    plain = diff(store[MAIN], version_of(store, dest))
+    alike = diff(store[MAIN], version_of(store, dest, like=store[MAIN]))
+
+    assert told(plain)[0] == [("provenance", "pedestals 0-end")]
+    assert told(alike) == ([], [f"{OPAL}/pedestals/HISTORY"])
 
 
 def test_one_detector_one_type_or_one_run_is_asked_for(store: Store) -> None:
@@ -349,9 +400,134 @@ def test_one_detector_one_type_or_one_run_is_asked_for(store: Store) -> None:
         ("changed", "pedestals 5-9"),
         ("added", "pixel_rms 5-9"),
     ]
-    assert [each.runs for each in effects_of(before, after, KEY, "pedestals")] == ["5-9"]
-    with pytest.raises(NotFound, match="no detector 'Epix'"):
+    noticed = [(each.type_name, each.runs) for each in effects_of(diff(before, after))]
+    assert noticed == [("pedestals", "5-9"), ("pixel_rms", "5-9")]
+
+
+def test_what_neither_side_has_is_told_and_not_taken_for_no_difference(store: Store) -> None:
+    gains(store, MAIN, 1)
+    before, after = store[f"{MAIN}@1"], store[MAIN]
+
+    with pytest.raises(
+        NotFound, match=f"no detector 'Epix' in {MAIN}@1 or {MAIN}@2; it has .*Jung"
+    ):
         diff(before, after, detector="Epix")
+    with pytest.raises(
+        NotFound, match=r"no pedestal for CxiDg1.*; there is pedestals, pixel_status"
+    ):
+        diff(before, after, detector="Opal1000", type_name="pedestal")
+    with pytest.raises(NotFound, match="no pedestal for any detector"):
+        diff(before, after, type_name="pedestal")
+    assert not diff(before, after, detector="Opal1000", type_name="pedestals")
+
+
+def test_a_detector_is_looked_for_on_both_sides(store: Store) -> None:
+    gains(store, MAIN, 1)
+    before, after = store[f"{MAIN}@1"], store[MAIN]
+
+    with pytest.raises(Invalid, match=r"several detectors: .*Zyla\.1.*Jungfrau"):
+        diff(before, after, detector=".")
+    assert told(diff(before, after, detector="Jungfrau"))[0] == [("added", "pixel_gain 0-end")]
+    assert told(diff(after, before, detector="Jungfrau"))[0] == [("removed", "pixel_gain 0-end")]
+
+
+def test_loose_files_belong_to_the_folder_that_is_asked_for(store: Store, tmp_path: Path) -> None:
+    edited(write_files(tmp_path / "other", small_files()))
+    before, after = store[MAIN], version_of(store, tmp_path / "other")
+    history = f"{OPAL}/pedestals/HISTORY"
+
+    def files(**asked: Any) -> list[str]:
+        return told(diff(before, after, **asked))[1]
+
+    assert files() == [history, "README", "notes"]
+    assert files(detector="Opal") == [history]
+    assert files(detector="Opal", type_name="pedestals") == [history]
+    assert files(detector="Opal", type_name="pixel_status") == []
+    assert files(type_name="pedestals") == []
+    assert files(detector="Zyla") == []
+    assert files(run=5) == []
+
+
+def spoil(store: Store, folder: str, needle: bytes) -> None:
+    """Cut the last byte off the only object that holds some bytes."""
+    place = Path(store.backend.describe(""))
+    (path,) = (
+        path
+        for path in (place / folder).rglob("*")
+        if path.is_file() and needle in path.read_bytes()
+    )
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_damage_is_told_with_the_versions_that_it_hurts(store: Store) -> None:
+    gains(store, MAIN, 1)
+    gains(store, MAIN, 4)
+    before, after = store[f"{MAIN}@2"], store[f"{MAIN}@3"]
+    (difference,) = diff(before, after).constants
+    assert difference.after is not None
+    digest = difference.after[1].content.digest
+
+    spoil(store, "objects/arrays", digest.hex.encode())
+    with pytest.raises(Corrupt, match=rf"it hurts {MAIN}@3$"):
+        differing_panels(before, after, difference)
+    spoil(store, "objects/manifests", digest.value)
+    with pytest.raises(Corrupt, match=rf"it hurts {MAIN}@3$"):
+        diff(before, after)
+
+
+@pytest.mark.parametrize(
+    ("source", "type_name", "shape", "numbers", "said"),
+    [
+        ("X.0:Epix100a.1", "pedestals", (704, 768), [0], ""),
+        ("X.0:Jungfrau.0", "pedestals", (3, 2, 512, 1024), range(6), "all 6 panels"),
+        ("X.0:Jungfrau.0", "pedestals", (3, 2, 512, 1024), [3], "panel 3 of 6 (G1: segment 1)"),
+        (
+            *("X.0:Epix10ka2M.0", "pixel_gain", (7, 16, 352, 384)),
+            [*range(16), 33, 35, 36, 37],
+            "panels 0-15, 33, 35-37 of 112 (FH: all segments; FL: segments 1, 3-5)",
+        ),
+        (
+            "X.0:Epix10ka.0",
+            "pedestals",
+            (7, 1, 352, 384),
+            [2, 4],
+            "panels 2, 4 of 7 (FL; AML-M)",
+        ),
+        ("X.0:Jungfrau.0", "pixel_mask", (2, 512, 1024), [1], "panel 1 of 2"),
+        (
+            "X.0:Cspad.0",
+            "pedestals",
+            (4, 8, 185, 388),
+            [0, 31],
+            "panels 0, 31 of 32 ([0, 0], [3, 7])",
+        ),
+        ("X.0:Cspad.0", "pedestals", (64, 8, 8), [0], ""),
+        ("X.0:Opal1000.0", "other", (9, 20, 400, 8), [0, 3], "panels 0, 3 of 9"),
+        (
+            *("X.0:Epix10ka2M.0", "pixel_gain", (7, 16, 352, 384)),
+            range(0, 32, 2),
+            "panels 0, 2, 4, 6, 8, 10, 10 more of 112 (FH: segments 0, 2, 4, 6, 8, 10, 2 more; "
+            "FM: segments 0, 2, 4, 6, 8, 10, 2 more)",
+        ),
+    ],
+)
+def test_panels_are_told_as_gain_modes_and_segments(
+    source: str, type_name: str, shape: tuple[int, ...], numbers: Sequence[int], said: str
+) -> None:
+    content = Reference(Digest(bytes(16)), bytes(32), size_of("float32", shape))
+    array = ArrayReference(content, "float32", shape)
+
+    assert panels_text(source, type_name, array, list(numbers)) == said
+
+
+@given(manifests, st.sets(st.sampled_from(["pedestals", "pixel_rms", "other"])))
+def test_some_types_of_a_manifest_can_be_had_alone(
+    manifest: DetectorManifest, names: set[str]
+) -> None:
+    alone = DetectorManifest.of_types(manifest.encoded(), names)
+
+    assert alone.constants == {k: v for k, v in manifest.constants.items() if k in names}
 
 
 @pytest.mark.skipif(
@@ -385,7 +561,7 @@ def test_the_table_tells_constants_files_and_the_runs_that_notice(imported: Cals
     lines = outcome.out.splitlines()
     assert [line.split()[0] for line in lines[:2]] == ["xpp/main@1", "xpp/main@2"]
     rows = [line.split() for line in lines[2:]]
-    assert [row[0] for row in rows[:4]] == ["~", ">", "+", "-"]
+    assert [row[0] for row in rows[:4]] == ["~", "→", "+", "-"]
     assert rows[1][2:6] == ["pedestals", "10-20", "→", "12-20"]
     assert rows[3] == ["-", "notes.txt"]
     effect = [line.partition(":")[0] for line in lines if line.startswith("runs ")]
@@ -395,6 +571,9 @@ def test_the_table_tells_constants_files_and_the_runs_that_notice(imported: Cals
         "runs 21-end of XppEndstation.0",
         "runs 0-end of XppGon.0",
     ]
+    assert "pedestals: 1-end (xxh128:" in lines[6]
+    assert "geometry: nothing (psana: the table shipped with psana) → 0-end" in lines[9]
+    assert lines[10:] == ["1 constant changed, 1 added, 1 moved; 1 other file removed"]
 
 
 def test_nothing_is_printed_where_nothing_differs(imported: Calstore, tmp_path: Path) -> None:
@@ -421,6 +600,9 @@ def test_json_says_the_same_as_the_table(imported: Calstore) -> None:
         (("xpp/none", "xpp/main"), 3, "there is no ref xpp/none"),
         (("xpp/main", "./none"), 3, "there is no directory none"),
         (("xpp/main", "calib"), 5, "for the directory write ./calib"),
+        (("calib/Camera::CalibV1", "xpp/main"), 3, "for the directory write ./calib/Camera::"),
+        (("xpp/main", "./calib/notes"), 3, "there is no directory calib/notes"),
+        (("xpp/main", "xpp/main@1", "Epix100a", "geometri"), 3, "no geometri for XppGon"),
         (("xpp/main", "xpp/main@1", "Andor"), 3, "no detector 'Andor'"),
         (("xpp/main",), 2, "Missing argument"),
         (("xpp/main", ""), 5, "ref name"),
@@ -440,6 +622,7 @@ def test_wrong_words_are_answered_in_a_line(
 def test_a_version_from_before_a_run_is_told_as_nothing(imported: Calstore) -> None:
     outcome = imported("diff", "xpp/main@1", "xpp/main", "--run", "0")
 
-    assert [line.split()[:3] for line in outcome.out.splitlines()[2:]] == [
-        ["+", "XppGon.0:Epix100a.1", "geometry"]
-    ]
+    _, _, row, summary = outcome.out.splitlines()
+    assert row.split()[:4] == ["+", "XppGon.0:Epix100a.1", "geometry", "0-end"]
+    assert "before nothing (psana: the table shipped with psana); since xpp/main@2 by" in row
+    assert summary == "1 constant added"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,15 +12,18 @@ import typer
 from calstore.cli.context import JsonOption, emit_json, opened, printable, progress_of, table
 
 if TYPE_CHECKING:
+    from calstore.model.arrays import ArrayReference
+    from calstore.model.digest import Reference
     from calstore.model.manifests import Detector
     from calstore.model.records import Record
     from calstore.repository.diff import Differences
     from calstore.repository.store import Store
     from calstore.repository.version import Version
     from calstore.views.course import Winner
-    from calstore.views.difference import ConstantDifference, Effect
+    from calstore.views.difference import ConstantDifference, Effect, FileDifference
 
-_SIGNS = {"added": "+", "removed": "-", "changed": "~", "moved": ">", "provenance": "="}
+_SIGNS = {"changed": "~", "added": "+", "removed": "-", "moved": "→", "provenance": "="}
+_SUMMED = {"provenance": "of another provenance"}
 
 
 def diff(
@@ -41,77 +45,78 @@ def diff(
 ) -> None:
     """Tell how B differs from A: constants, the panels in them, and the runs that notice.
 
-    + added, - removed, ~ changed, > moved to other runs, = the same content with another
+    + added, - removed, ~ changed, → moved to other runs, = the same content with another
     provenance. Contents are compared by their digests; no value is read. A directory is told from
-    a ref by its first letter, '.' or '/': write ./calib. It is hashed and not stored.
+    a version by its first letter, '.' or '/': write ./calib. It is hashed as an import would and
+    not stored; of a view, only the files that were touched are read.
 
     Example: calstore diff xppn4116/main@3 xppn4116/main
+
     Example: calstore diff xppn4116/main ./calib Epix100a --run 137
 
-    Exit codes: 0 no difference, 1 some, 3 no such version, directory or detector, 5 a file of the
-    directory cannot be read, 6 a manifest is damaged.
+    Exit codes: 0 no difference, 1 some, 3 no such version, directory, detector or type, 4 a file
+    of the directory is being written, 5 one cannot be read, 6 the store is damaged.
     """
     from calstore.repository.diff import diff as compare
 
-    store = opened(context)
-    progress = progress_of("diff", quiet=as_json)
-    found = compare(
-        _side(store, before, progress),
-        _side(store, after, progress),
-        detector=detector,
-        type_name=type_name,
-        run=run,
-    )
+    one, other = _sides(opened(context), before, after, progress_of("diff", quiet=as_json))
+    found = compare(one, other, detector=detector, type_name=type_name, run=run)
     if as_json:
         emit_json(_document(found, run))
-    else:
+    elif found:
         _print(found, run)
     if found:
         raise typer.Exit(1)
 
 
-def _side(store: Store, text: str, progress: Callable[[int, int], None]) -> Version:
-    from calstore.errors import Invalid
+def _sides(
+    store: Store, before: str, after: str, progress: Callable[[int, int], None]
+) -> tuple[Version, Version]:
+    """Both versions; a directory is looked at as an import into the other would."""
     from calstore.repository.diff import version_of
 
-    if text.startswith((".", "/")):
-        return version_of(store, Path(text), progress)
+    texts = (before, after)
+    versions = {text: _version(store, text) for text in texts if not _is_directory(text)}
+    like = next(iter(versions.values()), None)
+    for text in texts:
+        if text not in versions:
+            versions[text] = version_of(store, Path(text), progress, like=like)
+    return versions[before], versions[after]
+
+
+def _is_directory(text: str) -> bool:
+    """Whether a directory is meant, whatever lies on the disk: no version begins like this."""
+    return text.startswith((".", "/"))
+
+
+def _version(store: Store, text: str) -> Version:
+    from calstore.errors import Invalid, NotFound
+
     try:
         return store[text]
-    except Invalid:
-        if not text or not Path(text).is_dir():
-            raise
-        raise Invalid(f"{text!r} is no version; for the directory write ./{text}") from None
+    except (Invalid, NotFound) as error:
+        if text and Path(text).is_dir():
+            raise type(error)(f"{error}; for the directory write ./{text}") from None
+        raise
 
 
 def _print(found: Differences, run: int | None) -> None:
-    from calstore.repository.diff import origins_of
+    from calstore.repository.diff import effects_of, origins_of
 
-    if found:
-        for side in (found.before, found.after):
-            typer.echo(printable(f"{side.name}  {side.digest.short}"))
+    for side in (found.before, found.after):
+        typer.echo(printable(f"{side.name}  {side.digest.short}"))
     rows = [
-        (*_row(difference), _remark(found, difference, origin))
-        for difference, (_, origin) in zip(found.constants, origins_of(found), strict=True)
+        (*_row(difference), _remark(found, difference, origins, run))
+        for difference, origins in zip(found.constants, origins_of(found), strict=True)
     ]
-    rows += [(_sign(file.before, file.after), "", "", file.path, "", "") for file in found.files]
-    if rows:
-        typer.echo(table(rows))
+    for part in (rows, [(_SIGNS[_kind(file)], file.path) for file in found.files]):
+        if part:
+            typer.echo(table(part))
     if run is None:
-        for detector, type_name in _touched(found):
-            for effect in _effects(found, detector, type_name):
-                if not _is_said(effect):
-                    got, gets = _gets(effect.before), _gets(effect.after)
-                    line = f"runs {effect.runs} of {detector[1]} {type_name}: {got} → {gets}"
-                    typer.echo(printable(line))
-
-
-def _is_said(effect: Effect) -> bool:
-    """Whether the line of a changed constant says it already: its runs, and no others."""
-    if effect.before is None or effect.after is None:
-        return False
-    runs = effect.after[0]
-    return effect.before[0] == runs and (effect.first, effect.last) == (runs.first, runs.last)
+        for effect in effects_of(found):
+            if not _is_said(effect):
+                typer.echo(printable(_effect_text(effect)))
+    typer.echo(_summary(found))
 
 
 def _row(difference: ConstantDifference) -> tuple[str, ...]:
@@ -125,57 +130,52 @@ def _row(difference: ConstantDifference) -> tuple[str, ...]:
     return sign, source, difference.type_name, runs, digest
 
 
-def _remark(found: Differences, difference: ConstantDifference, origin: Record | None) -> str:
-    from calstore.repository.diff import differing_panels
-
+def _remark(
+    found: Differences,
+    difference: ConstantDifference,
+    origins: tuple[Record | None, Record | None],
+    run: int | None,
+) -> str:
+    """How the contents differ, and by which record either side got its own."""
     words = []
+    if run is not None and None in (difference.before, difference.after):
+        when = "before" if difference.before is None else "now"
+        words.append(f"{when} {_gets(None, *_place(difference))}")
     if difference.kind == "changed":
-        panels = differing_panels(found.before, found.after, difference)
-        words.append(_panels_text(difference, panels))
+        words.append(_content_text(found, difference))
     elif difference.kind == "provenance":
         words.append(_provenance_text(difference))
-    if origin is not None and difference.kind != "moved":
+    earlier, origin = (None, None) if difference.kind == "moved" else origins
+    if origin is not None:
         words.append(f"since {origin.name} by {origin.stamp.who}: {origin.what}")
-    return "; ".join(words)
+    if earlier is not None and (origin is None or earlier.name != origin.name):
+        words.append(f"before, {earlier.name}")
+    return "; ".join(word for word in words if word)
 
 
-def _panels_text(difference: ConstantDifference, panels: tuple[int, ...] | None) -> str:
-    """Which panels differ, as indices of the leading axes, or why that cannot be said."""
-    import math
-
-    from calstore.model.arrays import ArrayReference, panels_of
+def _content_text(found: Differences, difference: ConstantDifference) -> str:
+    """Which panels differ, or why that cannot be said."""
+    from calstore.model.arrays import ArrayReference
+    from calstore.repository.diff import differing_panels
+    from calstore.views.panels import panels_text
 
     assert difference.before is not None
     assert difference.after is not None
-    contents = difference.before[1].content, difference.after[1].content
-    if panels is None:
-        kinds = [
-            f"{content.dtype} {'×'.join(map(str, content.shape)) or 'scalar'}"
-            if isinstance(content, ArrayReference)
-            else "a file"
-            for content in contents
-        ]
-        return " → ".join(kinds) if kinds[0] != kinds[1] else "another file"
-    array = contents[1]
-    assert isinstance(array, ArrayReference)
-    count = panels_of(array.dtype, array.shape).count
-    lead = array.shape[:-2]
-    if count == 1:
-        return ""
-    if math.prod(lead) == count:
-        shown = [_index(number, lead) for number in panels[:4]]
-    else:
-        shown = [str(number) for number in panels[:4]]
-    more = f" and {len(panels) - 4} more" if len(panels) > 4 else ""
-    return f"{len(panels)} of {count} panels: {', '.join(shown)}{more}"
+    old, new = difference.before[1].content, difference.after[1].content
+    panels = differing_panels(found.before, found.after, difference)
+    if panels is not None and isinstance(new, ArrayReference):
+        source, type_name = _place(difference)[0][1], difference.type_name
+        return panels_text(source, type_name, new, panels)
+    kinds = [_kind_of_content(content) for content in (old, new)]
+    return " → ".join(kinds) if kinds[0] != kinds[1] else "another file"
 
 
-def _index(number: int, lead: tuple[int, ...]) -> str:
-    place = []
-    for length in reversed(lead):
-        number, index = divmod(number, length)
-        place.append(str(index))
-    return f"[{', '.join(reversed(place))}]"
+def _kind_of_content(content: ArrayReference | Reference) -> str:
+    from calstore.model.arrays import ArrayReference
+
+    if not isinstance(content, ArrayReference):
+        return "a file"
+    return f"{content.dtype} {'×'.join(map(str, content.shape)) or 'scalar'}"
 
 
 def _provenance_text(difference: ConstantDifference) -> str:
@@ -189,33 +189,64 @@ def _provenance_text(difference: ConstantDifference) -> str:
     if one.name != other.name:
         said.append(f"file {one.name or 'canonical'} → {other.name or 'canonical'}")
     if one.source != other.source:
-        said.append("the file says the same in other bytes")
+        mine, theirs = (
+            "rendered" if side.source is None else side.source.digest.short for side in (one, other)
+        )
+        said.append(f"bytes {mine} → {theirs}")
     return ", ".join(said)
 
 
-def _touched(found: Differences) -> Iterator[tuple[Detector, str]]:
-    """The types of which runs may notice something."""
-    yield from dict.fromkeys(
-        (each.detector, each.type_name) for each in found.constants if each.kind != "provenance"
-    )
+def _is_said(effect: Effect) -> bool:
+    """Whether the line of a changed constant says it already: its runs, and no others."""
+    if effect.before is None or effect.after is None:
+        return False
+    runs = effect.after[0]
+    return effect.before[0] == runs and (effect.first, effect.last) == (runs.first, runs.last)
 
 
-def _effects(found: Differences, detector: Detector, type_name: str) -> tuple[Effect, ...]:
-    from calstore.repository.diff import effects_of
-
-    return effects_of(found.before, found.after, detector, type_name)
-
-
-def _gets(winner: Winner) -> str:
-    return "nothing" if winner is None else f"{winner[0]} ({winner[1].content.digest.short})"
+def _effect_text(effect: Effect) -> str:
+    place = effect.detector, effect.type_name
+    got, gets = _gets(effect.before, *place), _gets(effect.after, *place)
+    return f"runs {effect.runs} of {effect.detector[1]} {effect.type_name}: {got} → {gets}"
 
 
-def _sign(before: object, after: object) -> str:
-    return "+" if before is None else "-" if after is None else "~"
+def _gets(winner: Winner, detector: Detector, type_name: str) -> str:
+    from calstore.model.conventions import psana_default
+
+    if winner is not None:
+        return f"{winner[0]} ({winner[1].content.digest.short})"
+    default = psana_default(detector[0], type_name)
+    return "nothing" if default == "nothing" else f"nothing (psana: {default})"
+
+
+def _place(difference: ConstantDifference) -> tuple[Detector, str]:
+    return difference.detector, difference.type_name
+
+
+def _kind(file: FileDifference) -> str:
+    if file.before is None:
+        return "added"
+    return "removed" if file.after is None else "changed"
+
+
+def _summary(found: Differences) -> str:
+    constants = Counter[str](each.kind for each in found.constants)
+    files = Counter(_kind(each) for each in found.files)
+    said = (_counted(constants, "constant"), _counted(files, "other file"))
+    return "; ".join(text for text in said if text)
+
+
+def _counted(kinds: Counter[str], noun: str) -> str:
+    """As ``1 constant changed, 2 added``."""
+    parts = [f"{kinds[kind]} {_SUMMED.get(kind, kind)}" for kind in _SIGNS if kinds[kind]]
+    if not parts:
+        return ""
+    number, _, what = parts[0].partition(" ")
+    return ", ".join([f"{number} {noun}{'' if number == '1' else 's'} {what}", *parts[1:]])
 
 
 def _document(found: Differences, run: int | None) -> dict[str, Any]:
-    from calstore.repository.diff import origins_of
+    from calstore.repository.diff import effects_of, origins_of
 
     return {
         "after": {"manifest": str(found.after.digest), "name": found.after.name},
@@ -224,20 +255,7 @@ def _document(found: Differences, run: int | None) -> dict[str, Any]:
             _constant_json(found, each, origins)
             for each, origins in zip(found.constants, origins_of(found), strict=True)
         ],
-        "effects": []
-        if run is not None
-        else [
-            {
-                "after": _winner_json(effect.after),
-                "before": _winner_json(effect.before),
-                "group": detector[0],
-                "runs": effect.runs,
-                "source": detector[1],
-                "type": type_name,
-            }
-            for detector, type_name in _touched(found)
-            for effect in _effects(found, detector, type_name)
-        ],
+        "effects": [] if run is not None else [_effect_json(each) for each in effects_of(found)],
         "files": [
             {
                 "after": None if file.after is None else str(file.after.digest),
@@ -253,29 +271,54 @@ def _document(found: Differences, run: int | None) -> dict[str, Any]:
 def _constant_json(
     found: Differences, each: ConstantDifference, origins: tuple[Record | None, Record | None]
 ) -> dict[str, Any]:
-    from calstore.repository.diff import differing_panels
-
-    panels = None
-    if each.kind == "changed":
-        panels = differing_panels(found.before, found.after, each)
     return {
         "after": _winner_json(each.after),
         "before": _winner_json(each.before),
         "group": each.detector[0],
         "kind": each.kind,
-        "panels": None if panels is None else list(panels),
+        "panels": _panels_json(found, each) if each.kind == "changed" else None,
         "records": [None if record is None else record.name for record in origins],
         "source": each.detector[1],
         "type": each.type_name,
     }
 
 
+def _panels_json(found: Differences, each: ConstantDifference) -> dict[str, Any] | None:
+    from calstore.model.arrays import ArrayReference, panels_of
+    from calstore.repository.diff import differing_panels
+
+    panels = differing_panels(found.before, found.after, each)
+    content = None if each.after is None else each.after[1].content
+    if panels is None or not isinstance(content, ArrayReference):
+        return None
+    count = panels_of(content.dtype, content.shape).count
+    return {"count": count, "differing": list(panels)}
+
+
+def _effect_json(effect: Effect) -> dict[str, Any]:
+    return {
+        "after": _winner_json(effect.after),
+        "before": _winner_json(effect.before),
+        "group": effect.detector[0],
+        "runs": effect.runs,
+        "source": effect.detector[1],
+        "type": effect.type_name,
+    }
+
+
 def _winner_json(winner: Winner) -> dict[str, Any] | None:
+    from calstore.model.arrays import ArrayReference
+
     if winner is None:
         return None
     runs, constant = winner
+    content = constant.content
     return {
-        "digest": str(constant.content.digest),
+        "array": {"dtype": content.dtype, "shape": list(content.shape)}
+        if isinstance(content, ArrayReference)
+        else None,
+        "digest": str(content.digest),
+        "name": constant.name or f"{runs}.data",
         "runs": str(runs),
         "serials": list(constant.serials),
         "verbatim": None if constant.source is None else str(constant.source.digest),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -142,6 +142,12 @@ class DetectorManifest:
         """
         mine, theirs = _constants(one), _constants(other)
         return cls._built(_without(mine, theirs)), cls._built(_without(theirs, mine))
+
+    @classmethod
+    def of_types(cls, data: bytes, names: Container[str]) -> DetectorManifest:
+        """What the manifest of canonical bytes has of some types; the others are not built."""
+        constants = _constants(data)
+        return cls._built({name: item for name, item in constants.items() if name in names})
 
     @classmethod
     def _built(cls, constants: Mapping[str, Mapping[str, Value]]) -> DetectorManifest:

@@ -155,7 +155,7 @@ def read_quiet(tree: Path, path: str) -> bytes | Problem:
                 data = file.readall()
                 after = os.fstat(file.fileno())
         except FileNotFoundError:
-            raise Conflict(f"{tree / path} went away meanwhile; import again") from None
+            raise Conflict(f"{tree / path} went away meanwhile; run this again") from None
         except OSError as error:
             remark = Remark(f"cannot be read ({error.strerror})", "it would be lost")
             return Problem(path, remark, fatal=True)
@@ -163,4 +163,4 @@ def read_quiet(tree: Path, path: str) -> bytes | Problem:
             len(data) == after.st_size
         ):
             return data
-    raise Conflict(f"{tree / path} is being written; import again when it is done")
+    raise Conflict(f"{tree / path} is being written; run this again when it is done")

@@ -48,6 +48,8 @@ class FileDifference:
 class Effect:
     """Runs from ``first`` to ``last``, both included, that get another content of a type."""
 
+    detector: Detector
+    type_name: str
     first: int
     last: int
     before: Winner
@@ -97,11 +99,11 @@ def differing_files(
             yield FileDifference(path, one.get(path), other.get(path))
 
 
-def effects(one: ByRange, other: ByRange) -> Iterator[Effect]:
+def effects(detector: Detector, type_name: str, one: ByRange, other: ByRange) -> Iterator[Effect]:
     """The runs that get another content of a type, cut where either side gives another."""
     for first, last, (before, after) in side_by_side(Course.of(one), Course.of(other)):
         if _content(before) != _content(after):
-            yield Effect(first, last, before, after)
+            yield Effect(detector, type_name, first, last, before, after)
 
 
 _Found: TypeAlias = tuple[Kind, Winner, Winner]
