@@ -29,7 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calstore.checks import form, rules, values
-from calstore.checks.finding import Finding, Panel, Subject
+from calstore.checks.finding import Finding, Panel, Subject, panels_text
 from calstore.checks.panels import by_panel
 from calstore.errors import Invalid
 from calstore.model.detectors import expected_shapes, gain_use
@@ -624,6 +624,22 @@ def test_any_array_at_all_is_judged_without_a_fault(
     for finding in found(camera, type_name, array):
         assert finding.what
         assert finding.leads_to
+
+
+@pytest.mark.parametrize(
+    ("panels", "text"),
+    [
+        ([Panel(3)], "panel 3"),
+        ([Panel(12), Panel(3)], "panels 3, 12"),
+        ([Panel(2, "FH"), Panel(2, "AML-M")], "panel 2 in FH, AML-M"),
+        (
+            [Panel(1, "G0"), Panel(0, "G0"), Panel(0, "G2"), Panel(1, "G2"), Panel(7, "G1")],
+            "panels 0, 1 in G0, G2; panel 7 in G1",
+        ),
+    ],
+)
+def test_panels_are_told_by_the_gain_modes_that_they_share(panels: list[Panel], text: str) -> None:
+    assert panels_text(panels) == text
 
 
 def test_a_finding_says_what_of_which_runs_and_what_it_leads_to() -> None:

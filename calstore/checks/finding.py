@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -11,15 +12,28 @@ Severity: TypeAlias = Literal["wrong", "suspicious"]
 """``wrong``: no reader can make good data of it. ``suspicious``: a person should look."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Panel:
     """A panel of a detector, in one gain mode where it has several."""
 
     number: int
     mode: str | None = None
 
-    def __str__(self) -> str:
-        return f"{self.number}" if self.mode is None else f"{self.number} in {self.mode}"
+
+def panels_text(panels: Iterable[Panel]) -> str:
+    """Panels as people read them: ``panels 0, 3 in G0, G1; panel 7``."""
+    modes: dict[int, list[str]] = {}
+    for panel in sorted(panels, key=lambda panel: panel.number):
+        modes.setdefault(panel.number, []).extend([] if panel.mode is None else [panel.mode])
+    numbers: dict[str, list[str]] = {}
+    for number, names in modes.items():
+        numbers.setdefault(", ".join(names), []).append(str(number))
+    return "; ".join(
+        ("panel " if len(alike) == 1 else "panels ")
+        + ", ".join(alike)
+        + (f" in {names}" if names else "")
+        for names, alike in numbers.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)

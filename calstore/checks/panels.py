@@ -127,7 +127,7 @@ def one_value(subject: Subject, array: Array) -> Iterator[Finding]:
             flat.setdefault(float(values.flat[0]), []).append(panel)
     for value, panels in flat.items():
         yield subject.wrong(
-            f"{value:g} in every pixel{_of_panels(len(panels), len(judged))}",
+            f"{value:g} in every pixel{_of_panels(panels, len(judged))}",
             "nothing was measured: it was off in the dark run, is dead, or was filled in",
             tuple(panels) if len(judged) > 1 else (),
         )
@@ -163,7 +163,7 @@ def bad_pixels(subject: Subject, status: Array) -> Iterator[Finding]:
     many = [one for one in counts if BAD_IS_SUSPICIOUS < one.fraction <= BAD_IS_WRONG]
     if dead:
         yield subject.wrong(
-            f"every pixel{_of_panels(len(dead), len(counts))} is bad",
+            f"every pixel{_of_panels([one.panel for one in dead], len(counts))} is bad",
             "psana masks all of it, in every gain mode",
             _places(dead, counts),
         )
@@ -242,7 +242,7 @@ def _is_full(bad: Array) -> bool:
 
 def _total(some: list[_Count], counts: list[_Count]) -> str:
     pixels = counted(sum(one.count for one in some), sum(one.size for one in some))
-    return pixels + _of_panels(len(some), len(counts))
+    return pixels + _of_panels([one.panel for one in some], len(counts))
 
 
 def _places(some: list[_Count], counts: list[_Count]) -> tuple[Panel, ...]:
@@ -250,11 +250,12 @@ def _places(some: list[_Count], counts: list[_Count]) -> tuple[Panel, ...]:
     return tuple(one.panel for one in some) if len(counts) > 1 else ()
 
 
-def _of_panels(some: int, all_of_them: int) -> str:
+def _of_panels(panels: Sequence[Panel], all_of_them: int) -> str:
     """Which part of the detector a sentence is about; nothing where it has one panel."""
     if all_of_them == 1:
         return ""
-    return " of a panel" if some == 1 else f" of {some} panels"
+    numbers = {panel.number for panel in panels}
+    return " of a panel" if len(numbers) == 1 else f" of {len(numbers)} panels"
 
 
 def _cause(subject: Subject, status: Array, counts: list[_Count]) -> str:

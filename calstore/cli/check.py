@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from calstore.repository.version import Version
 
 _SHOWN_RUNS = 4
-_SHOWN_PANELS = 8
 
 
 def check(
@@ -69,12 +68,15 @@ def check(
 
 
 def _print(version: Version, checked: Checked) -> None:
+    from calstore.checks.finding import panels_text
+
     typer.echo(f"{version.name}  {version.digest}")
     for one in checked.detectors:
         typer.echo("\n" + printable("/".join(one.detector)))
         for finding in one.findings:
-            where = f"{finding.type_name} {_runs_text(finding)}{_panels_text(finding)}"
-            typer.echo(f"  {finding.severity}: {printable(where)}")
+            where = [f"{finding.type_name} {_runs_text(finding)}"]
+            where += [panels_text(finding.panels)] if finding.panels else []
+            typer.echo(f"  {finding.severity}: {printable(', '.join(where))}")
             typer.echo(f"    {printable(finding.what)}")
             typer.echo(f"    {printable(finding.leads_to)}")
         if not one.findings:
@@ -101,15 +103,6 @@ def _counted(count: int, noun: str) -> str:
 def _runs_text(finding: Finding) -> str:
     more = len(finding.runs) - _SHOWN_RUNS
     return ", ".join(finding.runs[:_SHOWN_RUNS]) + (f" and {more} more" if more > 0 else "")
-
-
-def _panels_text(finding: Finding) -> str:
-    if not finding.panels:
-        return ""
-    more = len(finding.panels) - _SHOWN_PANELS
-    shown = ", ".join(map(str, finding.panels[:_SHOWN_PANELS]))
-    word = "panel" if len(finding.panels) == 1 else "panels"
-    return f", {word} {shown}" + (f" and {more} more" if more > 0 else "")
 
 
 def _document(version: Version, run: int | None, checked: Checked) -> dict[str, Any]:
