@@ -205,6 +205,26 @@ def test_copy_within_a_ref_brings_back_older_constants_for_some_runs(with_detect
     assert said(with_detector("copy", DETECTOR, "Opal", DETECTOR)).endswith("  unchanged\n")
 
 
+def test_a_copy_of_what_the_runs_get_already_changes_no_name(with_detector):
+    said(with_detector("copy", DETECTOR, "Opal", "xppn4116/main"))
+
+    out = said(with_detector("copy", DETECTOR, "Opal", "xppn4116/main", "--runs", "20-30"))
+
+    assert re.fullmatch(r"xppn4116/main@1  \S+  unchanged\n", out)
+
+
+def test_runs_get_what_another_run_of_the_same_ref_gets(with_detector):
+    run_12 = winners(with_detector, MAIN)["10-20"]
+    words = ("copy", MAIN, "Opal", "pedestals", MAIN, "--from-run", "12", "--runs", "30-end")
+
+    said(with_detector(*words))
+
+    assert winners(with_detector, MAIN)["30-end"] == run_12
+    newest = json.loads(said(with_detector("log", MAIN, "--json")))["records"][0]
+    assert newest["parents"] == [f"{MAIN}@1"]
+    assert said(with_detector("verify"))
+
+
 def test_serials_and_verbatim_files_travel_along(with_detector, tmp_path):
     said(with_detector("copy", MAIN, "Opal", "xppn4116/main"))
 
@@ -283,14 +303,17 @@ def test_a_copied_file_whose_name_is_a_loose_file_there_gets_its_plain_name(
 ):
     folder = f"{OPAL}/pedestals"
     data = (camera_tree / folder / "10-20.data").read_bytes()
-    write_tree(tmp_path / "other", {f"{folder}/0010-0020.data": data})
+    write_tree(tmp_path / "other", {f"{folder}/0010-0020.data": data + b"\n"})
     said(imported("import", tmp_path / "other", "xpp/other"))
-    write_tree(camera_tree, {f"{folder}/0010-0020.data": data + b"\n"})
+    write_tree(camera_tree, {f"{folder}/0010-0020.data": data})
     assert imported("import", camera_tree, MAIN).code == 0
+    loose = json.loads(said(imported("show", MAIN, "--json")))["files"]
+    assert f"{folder}/0010-0020.data" in [each["path"] for each in loose]
 
     said(imported("copy", "xpp/other", "Opal", "pedestals", MAIN))
 
     said(imported("materialize", MAIN, "view"))
+    assert (tmp_path / "view" / folder / "10-20.data").read_bytes() == data + b"\n"
 
 
 # --- promote ---------------------------------------------------------------------------------

@@ -230,6 +230,29 @@ def test_a_name_that_was_deleted_and_made_again_has_no_part_of_its_old_life(stor
     assert [got(store, MAIN, run) for run in (5, 7)] == ["as imported", "new"]
 
 
+def test_a_name_made_again_from_an_older_record_takes_back_nothing_that_was_promoted(store):
+    put(store, MINE, "old", "5-9")
+    promote(store, MINE, MAIN, stamp())
+    delete_ref(store, MINE, stamp())
+    fork(store, f"{MAIN}@1", MINE, stamp())
+    put(store, MINE, "new", "30-39")
+
+    promote(store, MINE, MAIN, stamp())
+
+    assert [got(store, MAIN, run) for run in (5, 30)] == ["old", "new"]
+
+
+def test_a_deleted_sandbox_that_is_back_can_be_promoted(store):
+    put(store, MINE, "own", "5-9")
+    delete_ref(store, MINE, stamp())
+    undo(store, MINE, stamp())
+
+    done = promote(store, MINE, MAIN, stamp())
+
+    assert [base.name for base in done.bases] == [f"{MAIN}@1"]
+    assert got(store, MAIN, 5) == "own"
+
+
 def test_two_refs_that_took_each_other_in_at_once_merge_as_if_one_after_the_other(store):
     # Each base alone would bring back what the other side changed on purpose.
     put(store, MAIN, "main", "5-5")
@@ -292,6 +315,19 @@ def test_a_history_with_a_hole_is_no_reason_to_guess(store):
     broken.delete(f"refs/{MINE}/00000002")
 
     with pytest.raises(Corrupt, match="00000002 is gone"):
+        promote(Store(broken, store.id), MINE, MAIN, stamp())
+
+
+def test_another_record_in_a_parents_place_is_damage(store):
+    swapped = Store(copied(store.backend), store.id)
+    put(swapped, MINE, "another", "5-9")
+    put(store, MINE, "own", "5-9")
+    put(store, MINE, "own", "6-9")
+    broken, key = copied(store.backend), f"refs/{MINE}/00000002"
+    broken.delete(key)
+    broken.create(key, swapped.backend.get(key))
+
+    with pytest.raises(Corrupt, match=f"is not the record that {MINE}@3 names"):
         promote(Store(broken, store.id), MINE, MAIN, stamp())
 
 

@@ -104,6 +104,15 @@ def test_the_same_content_of_another_detector_is_no_origin(store):
     assert told(store, MINE, 1, "Zyla.7") == (f"{MINE}@2", f"{MINE}@2")
 
 
+def test_a_copy_comes_from_its_source_though_another_detector_here_has_the_same(store):
+    copy_constants(store, MAIN, "Opal", None, OTHER, stamp())
+    same = "Camera::CalibV1/CxiDg9.0:Zyla.9"
+    set_constant(store, OTHER, same, "geometry", TO_END, GEOMETRY, stamp())
+    copy_constants(store, MAIN, "Zyla", None, OTHER, stamp(), as_source=ZYLA_7)
+
+    assert told(store, OTHER, 1, ZYLA_7) == (f"{MAIN}@1", f"{OTHER}@3")
+
+
 def test_what_an_undo_brought_back_comes_from_where_it_first_came(store):
     put(store, MAIN, "first", RunRange(5, 9))
     put(store, MAIN, "second", RunRange(5, 9))
@@ -159,6 +168,16 @@ def test_history_is_told_of_the_file_that_was_imported_wherever_its_constant_wen
 
 
 FILE = "pedestals/0-end.data"
+
+
+def test_history_says_nothing_of_a_constant_that_was_set_under_a_files_name(store):
+    data = small_files(1)[f"{OPAL}/{FILE}"]
+    set_constant(store, MAIN, "Opal", "pedestals", TO_END, data, stamp())
+
+    found = store[MAIN]["Opal"].at(1)["pedestals"].provenance
+
+    assert found is not None
+    assert (found.record.number, found.history) == (2, ())
 
 
 def test_a_version_opened_by_digest_has_no_provenance(store):
