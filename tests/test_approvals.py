@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from backends import counting
+from backends import FailingBackend, copied, counting
 from builders import damages, small_files, stamp, write_files
 from commandline import Outcome, run
 
-from calstore.errors import Invalid, NotFound
+from calstore.errors import CalstoreError, Invalid, NotFound
 from calstore.model.records import Stamp
 from calstore.model.runs import RunRange
 from calstore.repository.approvals import approval_of, approvals_log
@@ -23,6 +23,7 @@ from calstore.repository.branch import delete_ref, fork
 from calstore.repository.import_tree import import_tree
 from calstore.repository.refs import refs
 from calstore.repository.set_constant import set_constant
+from calstore.repository.settings import change_setting, settings_of
 from calstore.repository.store import Store, init_store, open_store
 from calstore.store import logs
 
@@ -160,6 +161,37 @@ def test_verify_reads_approvals_and_finds_a_flipped_bit(store: Store, tmp_path: 
         str(path.relative_to(tmp_path / ".calstore"))
     ]
     assert damages(open_store(tmp_path / ".calstore"))
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_whatever_call_fails_a_word_and_a_setting_are_there_or_not_and_once_more_mends_it(
+    store: Store, before: bool
+) -> None:
+    origin = store.backend
+    digest = store[MAIN].digest
+    for act, read in (
+        (lambda to: approve(to, MAIN, "good", stamp("flat")), lambda to: approval_of(to, digest)),
+        (
+            lambda to: change_setting(to, "calib-dir/xppn4116", "/here", stamp()),
+            lambda to: settings_of(to).get("calib-dir/xppn4116"),
+        ),
+    ):
+        for nth in range(1, 40):
+            inner = Store(copied(origin), store.id)
+            failing = FailingBackend(inner.backend, nth, before)
+            succeeded = True
+            try:
+                act(Store(failing, store.id))
+            except CalstoreError:
+                succeeded = False
+            if failing.failed is None:
+                break
+            assert damages(inner) == ()
+            assert not succeeded or read(inner)
+            act(inner)
+            assert read(inner)
+            assert damages(inner) == ()
+        assert 3 < nth < 39
 
 
 def test_listing_refs_asks_once_for_all_approvals(store: Store) -> None:
