@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 from backends import counting
 from builders import OPAL, small_files, stamp, write_files
-from commandline import EPIX, REAL_TREE, Outcome, pedestals_text, regular_files, write_tree
+from commandline import (
+    EPIX,
+    REAL_TREE,
+    Outcome,
+    npy_bytes,
+    pedestals_text,
+    regular_files,
+    write_tree,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from ranges import RUNS, by_brute_force, run_ranges
@@ -36,7 +44,7 @@ from calstore.repository.diff import (
 from calstore.repository.import_tree import import_tree
 from calstore.repository.materialize import materialize
 from calstore.repository.set_constant import set_constant
-from calstore.repository.store import Store, init_store, ref_name
+from calstore.repository.store import Store, init_store, open_store, ref_name
 from calstore.repository.version import Version
 from calstore.views import receipt as receipts
 from calstore.views.difference import differing_at, differing_constants, effects
@@ -302,6 +310,20 @@ def test_panels_of_an_array_that_lies_in_a_directory_are_told(store: Store, tmp_
     assert differing_panels(there, store[MAIN], difference) == (1, 3)
 
 
+def test_panels_of_an_array_that_is_in_no_store_are_told(store: Store, tmp_path: Path) -> None:
+    gains(store, MAIN, 1)
+    values = np.ones((3, 2, 512, 1024), np.float32)
+    values[2, 1, 7, 7] = 3
+    folder = "Jungfrau::CalibV1/CxiDs1.0:Jungfrau.0/pixel_gain"
+    there = version_of(
+        store, write_files(tmp_path / "other", {f"{folder}/0-end.npy": npy_bytes(values)})
+    )
+
+    (difference,) = diff(store[MAIN], there, detector="Jungfrau").constants
+
+    assert differing_panels(store[MAIN], there, difference) == (1, 5)
+
+
 def test_rendered_constants_of_a_view_are_no_difference(store: Store, tmp_path: Path) -> None:
     values = np.ones((3, 4), np.uint16)
     set_constant(store, MAIN, "Opal1000.0", "pixel_status", RunRange(5, 9), values, stamp())
@@ -360,21 +382,24 @@ def test_a_view_whose_receipt_is_of_no_use_is_a_directory_like_any(
     assert not diff(store[MAIN], version_of(store, tmp_path / "calib"))
 
 
-def for_panels(store: Store, *serials: str) -> None:
-    """Say of the pedestals which panels they are for."""
-    runs = RunRange.parse("0-end")
+def for_panels(store: Store, ref: str, *serials: str) -> None:
+    """Say of the camera's pedestals which panels they are for."""
 
     def said(version: Version | None) -> Move:
         assert version is not None
-        before = version.detector(KEY).manifest.constants["pedestals"][runs]
-        constant = replace(before, serials=serials)
-        return Move(with_type(version, KEY, "pedestals", {runs: constant}), "serials")
+        camera = version["Opal1000"]
+        by_range = {
+            runs: replace(constant, serials=serials)
+            for runs, constant in camera.manifest.constants["pedestals"].items()
+        }
+        key = (camera.group, camera.source)
+        return Move(with_type(version, key, "pedestals", by_range), "serials")
 
-    move(store, ref_name(MAIN), said, stamp(), "set")
+    move(store, ref_name(ref), said, stamp(), "set")
 
 
 def test_what_no_directory_can_say_is_not_held_against_one(store: Store, tmp_path: Path) -> None:
-    for_panels(store, "p1")
+    for_panels(store, MAIN, "p1")
     dest = write_files(tmp_path / "other", small_files())
     (dest / OPAL / "pedestals" / "HISTORY").unlink()
 
@@ -581,6 +606,47 @@ def test_nothing_is_printed_where_nothing_differs(imported: Calstore, tmp_path: 
         outcome = imported("diff", *words)
         assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
     assert regular_files(tmp_path / "calib")
+
+
+def test_runs_are_not_told_twice(imported: Calstore, camera_tree: Path) -> None:
+    (camera_tree / EPIX / "geometry" / "0-end.data").write_bytes(b"# another\n")
+
+    outcome = imported("diff", "xpp/main", "./calib")
+
+    _, _, row, summary = outcome.out.splitlines()
+    assert row.split()[:4] == ["~", "XppGon.0:Epix100a.1", "geometry", "0-end"]
+    assert "another file; before, xpp/main@2" in row
+    assert summary == "1 constant changed"
+
+
+def test_a_directory_is_looked_at_as_an_import_into_the_other_side_would(
+    imported: Calstore, tmp_path: Path
+) -> None:
+    for_panels(open_store(tmp_path / ".calstore"), "xpp/main", "p1")
+
+    for words in (("xpp/main", "./calib"), ("./calib", "xpp/main")):
+        assert imported("diff", *words).code == 0
+    outcome = imported("diff", "xpp/main@2", "xpp/main", "Opal1000", "pedestals")
+
+    assert [line[0] for line in outcome.out.splitlines()[2:4]] == ["=", "="]
+    assert outcome.out.count("panels not said → p1; since xpp/main@") == 2
+    assert outcome.out.endswith("\n2 constants of another provenance\n")
+
+
+def test_a_directory_named_like_a_ref_is_not_taken_for_it(
+    imported: Calstore, tmp_path: Path
+) -> None:
+    write_tree(tmp_path / "xpp" / "main", {"notes.txt": b"a directory"})
+
+    assert imported("diff", "xpp/main", "xpp/main@2").code == 0
+    outcome = imported("diff", "./xpp/main", "xpp/main@2")
+
+    assert outcome.code == 1
+    assert [line.split()[0] for line in outcome.out.splitlines()[:2]] == [
+        "./xpp/main",
+        "xpp/main@2",
+    ]
+    assert outcome.out.endswith("4 constants added; 1 other file added, 1 removed\n")
 
 
 def test_json_says_the_same_as_the_table(imported: Calstore) -> None:

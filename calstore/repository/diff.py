@@ -213,7 +213,8 @@ def version_of(
     if contents is None:
         contents = _read(beside, dest, progress, like)
     reference = put_contents(beside, contents)
-    return Version(beside, str(dest), reference, load_set(beside, reference), None)
+    name = str(dest) if str(dest).startswith((".", "/")) else f"./{dest}"  # no ref's name
+    return Version(beside, name, reference, load_set(beside, reference), None)
 
 
 def _of_view(store: Store, dest: Path, progress: Callable[[int, int], None]) -> SetContents | None:
