@@ -36,6 +36,8 @@ from calstore.model.detectors import expected_shapes, gain_use
 
 seeds = st.integers(0, 2**31)
 
+JUDGED = {*TYPES, "status_extra", "status_data", "pixel_bkgd", "common_mode"}
+
 
 def found(camera: Camera, type_name: str, array: Array) -> tuple[Finding, ...]:
     subject = camera.subject(type_name)
@@ -238,13 +240,14 @@ def test_the_natural_order_of_a_cspad2x2_shows_in_its_values(seed: int, kind: st
     assert "natural order (2, 185, 388)" in finding.what
 
 
-@settings(max_examples=5)
-@given(seeds, st.sampled_from([EPIX100A, CSPAD, QUAD]))
-def test_a_transposed_array_shows_in_its_values(seed: int, camera: Camera) -> None:
-    array = healthy(camera, "pedestals", seed)
+@pytest.mark.parametrize("type_name", ["pedestals", "pixel_rms", "pixel_gain", "pixel_offset"])
+@settings(max_examples=3)
+@given(seed=seeds, camera=st.sampled_from([EPIX100A, CSPAD]))
+def test_a_transposed_array_shows_in_its_values(type_name: str, seed: int, camera: Camera) -> None:
+    array = healthy(camera, "pedestals", seed) / np.float32(2500)  # near 1, as a factor is
     transposed = np.ascontiguousarray(np.swapaxes(array, -1, -2)).reshape(camera.shape)
 
-    finding = the_finding(camera, "pedestals", transposed)
+    finding = the_finding(camera, type_name, transposed)
 
     assert finding.severity == "suspicious"
     assert "was it transposed?" in finding.leads_to
@@ -273,6 +276,16 @@ def test_what_is_no_number_is_counted(type_name: str, value: float) -> None:
     assert "nan or inf in 3 of 1,048,576 pixels (0.00029 %)" in finding.what
 
 
+@pytest.mark.parametrize("type_name", sorted(JUDGED))
+def test_no_type_may_hold_what_is_no_number(type_name: str) -> None:
+    array = np.ones((8, 8))
+    array[0, 0] = np.nan
+
+    findings = rules.value_findings(OPAL.subject(type_name), array)
+
+    assert "nan or inf in 1 of 64 pixels (1.6 %)" in [finding.what for finding in findings]
+
+
 def test_a_float64_that_float32_cannot_hold_is_wrong() -> None:
     array = healthy(OPAL, "pedestals").astype(np.float64)
     array[0, 0] = 1e300
@@ -296,6 +309,24 @@ def test_a_status_that_wraps_is_wrong(value: int, says: str) -> None:
     assert finding.is_wrong
     assert "outside uint16, in 1 of 540,672 pixels" in finding.what
     assert says in finding.leads_to
+
+
+@pytest.mark.parametrize("type_name", ["status_extra", "status_data"])
+def test_other_words_of_status_wrap_too(type_name: str) -> None:
+    array = np.zeros((8, 8), np.int64)
+    array[0, 0] = -1
+
+    assert "from -1 to -1, outside uint" in the_finding(OPAL, type_name, array).what
+
+
+def test_bad_pixels_of_status_extra_count_too() -> None:
+    array = np.zeros(EPIX100A.shape, np.uint64)
+    array[:100] = 2**40
+
+    finding = the_finding(EPIX100A, "status_extra", array)
+
+    assert finding.severity == "suspicious"
+    assert finding.what == "76,800 of 540,672 pixels (14.2 %) are bad"
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int64, np.uint64, np.float64])
@@ -607,7 +638,7 @@ def test_nobody_judges_the_unit_of_a_gain_that_readers_use_in_two_ways() -> None
 @settings(max_examples=50)
 @given(
     seeds,
-    st.sampled_from([*TYPES, "status_extra", "status_data", "pixel_bkgd", "common_mode"]),
+    st.sampled_from(sorted(JUDGED)),
     st.sampled_from(CAMERAS),
     st.lists(st.integers(0, 9), max_size=5),
     st.sampled_from(["bool", "uint8", "int64", "uint64", "float16", "float32", "float64"]),
@@ -640,6 +671,10 @@ def test_any_array_at_all_is_judged_without_a_fault(
 )
 def test_panels_are_told_by_the_gain_modes_that_they_share(panels: list[Panel], text: str) -> None:
     assert panels_text(panels) == text
+
+
+def test_all_types_of_psana_that_are_arrays_have_rules() -> None:
+    assert {name for name in (*JUDGED, "geometry", "nolasing") if rules.is_judged(name)} == JUDGED
 
 
 def test_a_finding_says_what_of_which_runs_and_what_it_leads_to() -> None:

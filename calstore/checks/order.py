@@ -30,8 +30,6 @@ _OUTLIERS: Final = 0.02
 _PANELS: Final = 4
 """So many panels are looked at: one mistake is made for all of them."""
 
-_PATTERNED: Final = frozenset({"pedestals", "pixel_rms", "pixel_gain", "pixel_offset"})
-
 _CSPAD2X2: Final = (185, 388, 2)
 _NATURAL: Final = (2, 185, 388)
 
@@ -41,7 +39,7 @@ def other_order(subject: Subject, array: Array) -> Iterator[Finding]:
     known = fixed_shape(subject.group, subject.type_name) or gain_shape(
         subject.source, subject.type_name
     )
-    if known is None or array.ndim < 2 or subject.type_name not in _PATTERNED:
+    if known is None or array.ndim < 2:
         return
     if known == _CSPAD2X2:
         if array.shape[-1] == 2 and array.size == np.prod(_CSPAD2X2) and _is_natural(array):

@@ -28,7 +28,7 @@ _RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "status_data": (values.finite, values.in_range),
     "pixel_gain": (values.finite, gain.zero_gain, gain.inverted_gain, order.other_order),
     "pixel_offset": (values.finite, order.other_order),
-    "pixel_bkgd": (values.finite, order.other_order),
+    "pixel_bkgd": (values.finite,),
     "pixel_mask": (values.finite, values.mask_values, panels.all_masked),
     "common_mode": (values.finite,),
 }
