@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from calstore.repository.store import Store
     from calstore.repository.version import Version
     from calstore.views.course import Winner
-    from calstore.views.difference import ConstantDifference, Effect, FileDifference
+    from calstore.views.difference import ConstantDifference, Effect
 
 _SIGNS = {"changed": "~", "added": "+", "removed": "-", "moved": "→", "provenance": "="}
 _SUMMED = {"provenance": "of another provenance"}
@@ -103,13 +103,13 @@ def _version(store: Store, text: str) -> Version:
 def _print(found: Differences, run: int | None) -> None:
     from calstore.repository.diff import effects_of, origins_of
 
-    for side in (found.before, found.after):
-        typer.echo(printable(f"{side.name}  {side.digest.short}"))
     rows = [
         (*_row(difference), _remark(found, difference, origins, run))
         for difference, origins in zip(found.constants, origins_of(found), strict=True)
     ]
-    for part in (rows, [(_SIGNS[_kind(file)], file.path) for file in found.files]):
+    for side in (found.before, found.after):
+        typer.echo(printable(f"{side.name}  {side.digest.short}"))
+    for part in (rows, [(_SIGNS[file.kind], file.path) for file in found.files]):
         if part:
             typer.echo(table(part))
     if run is None:
@@ -223,15 +223,9 @@ def _place(difference: ConstantDifference) -> tuple[Detector, str]:
     return difference.detector, difference.type_name
 
 
-def _kind(file: FileDifference) -> str:
-    if file.before is None:
-        return "added"
-    return "removed" if file.after is None else "changed"
-
-
 def _summary(found: Differences) -> str:
     constants = Counter[str](each.kind for each in found.constants)
-    files = Counter(_kind(each) for each in found.files)
+    files = Counter(each.kind for each in found.files)
     said = (_counted(constants, "constant"), _counted(files, "other file"))
     return "; ".join(text for text in said if text)
 
