@@ -66,9 +66,9 @@ def healthy(camera: Camera, type_name: str, seed: int = 0) -> Array:
             status = np.broadcast_to(np.where(bad, 42, 0), shape).astype(np.uint16)
             return _filled(camera, status, 0)
         case "pixel_gain":
-            return (_nominal(camera) * (1 + 0.03 * random.standard_normal(shape))).astype(
-                np.float32
-            )
+            return (
+                _nominal(camera) * (1 + 0.03 * random.standard_normal(shape, np.float32))
+            ).astype(np.float32)
         case "pixel_offset":
             return np.zeros(shape, np.float32)
         case "pixel_mask":
