@@ -340,6 +340,21 @@ def test_a_status_that_psanas_cast_wraps_is_found_in_its_file(imported: Calstore
     assert "so that 1 become 0" in outcome.out
 
 
+def test_a_file_that_the_cast_makes_equal_to_a_good_one_is_found_too(
+    imported: Calstore, tmp_path: Path
+) -> None:
+    zeros = psana_text_writer.write(np.zeros((704, 768), np.uint16), type_name="pixel_status")
+    (tmp_path / "calib" / EPIX / "pixel_status" / "0-0.data").write_bytes(zeros)
+    assert imported("import", tmp_path / "calib", "xpp/main").code == 0
+
+    document = json.loads(imported("check", "xpp/main", "Epix", "--json").out)
+
+    assert (document["constants"], document["arrays"]) == (2, 1)
+    (finding,) = document["detectors"][0]["findings"]
+    assert finding["runs"] == ["1-end"]
+    assert finding["what"].startswith("from 65536")
+
+
 def test_findings_stand_below_their_detector_and_a_verdict_ends_it(imported: Calstore) -> None:
     lines = imported("check", "xpp/main").out.splitlines()
 

@@ -14,7 +14,7 @@ from calstore.errors import Invalid
 from calstore.formats import psana_text
 from calstore.model.arrays import ArrayReference
 from calstore.model.conventions import calibration_type, group
-from calstore.model.digest import Digest
+from calstore.model.digest import Digest, Reference
 from calstore.model.manifests import Constant, Detector, DetectorManifest
 from calstore.model.runs import RunRange
 from calstore.repository.version import CalibrationConstant, Version
@@ -201,18 +201,22 @@ class _Found:
 
 
 def _parts(version: Version, key: Detector, manifest: DetectorManifest) -> Iterator[_Part]:
-    """The constants that any run gets, equal ones once."""
+    """The constants that any run gets, equal ones once.
+
+    Files that differ may be one array: psana's cast makes 0 of 65536.
+    """
     detector = version.detector(key)
     for name, by_range in manifest.constants.items():
         if not rules.is_judged(name):
             continue
-        alike: dict[Digest, list[RunRange]] = {}
+        alike: dict[tuple[Reference | ArrayReference, Reference | None], list[RunRange]] = {}
         for runs in sorted(Course.of(by_range).names):
-            alike.setdefault(by_range[runs].content.digest, []).append(runs)
+            constant = by_range[runs]
+            alike.setdefault((constant.content, constant.source), []).append(runs)
         for ranges in alike.values():
             subject = Subject(*key, name, tuple(map(str, ranges)))
-            constant = CalibrationConstant(detector, name, ranges[0], by_range[ranges[0]])
-            yield _Part(key, subject, constant)
+            first = CalibrationConstant(detector, name, ranges[0], by_range[ranges[0]])
+            yield _Part(key, subject, first)
 
 
 def _pairs(manifest: DetectorManifest, type_name: str | None, run: int | None) -> tuple[_Pair, ...]:
