@@ -225,7 +225,7 @@ def _place(difference: ConstantDifference) -> tuple[Detector, str]:
 
 def _summary(found: Differences) -> str:
     constants = Counter[str](each.kind for each in found.constants)
-    files = Counter(each.kind for each in found.files)
+    files = Counter[str](each.kind for each in found.files)
     said = (_counted(constants, "constant"), _counted(files, "other file"))
     return "; ".join(text for text in said if text)
 

@@ -21,7 +21,7 @@ from calstore.cli.context import (
 
 if TYPE_CHECKING:
     from calstore.repository.promote import Promoted
-    from calstore.views.changes import Change
+    from calstore.views.difference import FileDifference, RunDifference
 
 
 def promote(
@@ -91,17 +91,17 @@ def _tell(done: Promoted, dry_run: bool) -> None:
     typer.echo(f"{named(done.record)}  {said}")
 
 
-def _row(change: Change) -> tuple[str, ...]:
-    from calstore.views.changes import FileChange
+def _row(change: RunDifference | FileDifference) -> tuple[str, ...]:
+    from calstore.views.difference import FileDifference
 
-    if isinstance(change, FileChange):
+    if isinstance(change, FileDifference):
         return change.path, "", "", change.kind
     kind = "no run gets it" if change.kind == "unused" else change.kind
     return change.detector[1], change.type_name, change.runs, kind
 
 
 def _document(done: Promoted, dry_run: bool) -> dict[str, Any]:
-    from calstore.views.changes import FileChange
+    from calstore.views.difference import FileDifference
     from calstore.views.merge import FileConflict
 
     return {
@@ -123,12 +123,12 @@ def _document(done: Promoted, dry_run: bool) -> dict[str, Any]:
             "files": [
                 {"kind": each.kind, "path": each.path}
                 for each in done.changes
-                if isinstance(each, FileChange)
+                if isinstance(each, FileDifference)
             ],
             "runs": [
                 {**_place(each.detector, each.type_name, each.runs), "kind": each.kind}
                 for each in done.changes
-                if not isinstance(each, FileChange)
+                if not isinstance(each, FileDifference)
             ],
         },
         "dropped": [

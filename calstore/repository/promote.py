@@ -16,7 +16,12 @@ from calstore.repository.merge import load_several, merged, put_contents
 from calstore.repository.store import Store, ref_name
 from calstore.repository.version import Version, load_set
 from calstore.store import logs
-from calstore.views.changes import Change, changes
+from calstore.views.difference import (
+    FileDifference,
+    RunDifference,
+    differing_files,
+    differing_runs,
+)
 from calstore.views.merge import Dropped, MergeConflict, Merged, SetContents
 
 How: TypeAlias = Literal["contained", "fast-forward", "merge"]
@@ -53,7 +58,7 @@ class Promoted:
     how: How
     source: Record
     bases: tuple[Record, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[RunDifference | FileDifference, ...]
     conflicts: tuple[MergeConflict, ...] = ()
     dropped: tuple[Dropped, ...] = ()
     undone: Record | None = None
@@ -162,9 +167,13 @@ def _decide(
     else:
         how = "merge"
         outcome = merged(store, _base(store, ancestry, bases), ours, theirs, keep=keep)
-    changed = () if outcome.conflicts else tuple(changes(ours, outcome.result))
+    changed = () if outcome.conflicts else _changes(ours, outcome.result)
     told = Promoted(head, False, how, source, bases, changed, outcome.conflicts, outcome.dropped)
     return told, outcome.result
+
+
+def _changes(before: SetContents, after: SetContents) -> tuple[RunDifference | FileDifference, ...]:
+    return (*differing_runs(before, after), *differing_files(before.files, after.files))
 
 
 def _base(store: Store, ancestry: Ancestry, bases: Sequence[Record]) -> SetContents:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from calstore.model.digest import Reference
 from calstore.model.manifests import Detector, DetectorManifest
 from calstore.model.runs import RunRange
-from calstore.views.course import ByRange, Course, Winner, runs_text, side_by_side
+from calstore.views.course import ByRange, Course, Winner, is_same, runs_text, side_by_side
+from calstore.views.merge import SetContents
 
+Change: TypeAlias = Literal["added", "removed", "changed"]
 Kind: TypeAlias = Literal["added", "removed", "changed", "moved", "provenance"]
 
 
@@ -36,12 +38,40 @@ class ConstantDifference:
 
 
 @dataclass(frozen=True, slots=True)
+class RunDifference:
+    """Runs from ``first`` to ``last``, both included, that get something else of a type.
+
+    Parameters
+    ----------
+    kind
+        They get a constant that got none (``added``), another one, or none any more. Of a range
+        that is ``unused`` on both sides, the constant differs, which no run gets.
+    """
+
+    detector: Detector
+    type_name: str
+    first: int
+    last: int
+    kind: Literal["added", "removed", "changed", "unused"]
+
+    @property
+    def runs(self) -> str:
+        """The runs as people read them; they may begin beyond 9999."""
+        return runs_text(self.first, self.last)
+
+
+@dataclass(frozen=True, slots=True)
 class FileDifference:
     """A loose file that two sets do not have alike; ``None`` where one has none."""
 
     path: str
     before: Reference | None
     after: Reference | None
+
+    @property
+    def kind(self) -> Change:
+        """Whether it is added, removed or changed."""
+        return _change(self.before, self.after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +120,19 @@ def differing_at(
             yield ConstantDifference(detector, type_name, "provenance", before, after)
 
 
+def differing_runs(one: SetContents, other: SetContents) -> Iterator[RunDifference]:
+    """The runs of two sets that do not get the same of a type, as long stretches as can be.
+
+    That a file has another name, and each run gets what it got, is none.
+    """
+    for key in sorted({*one.detectors, *other.detectors}):
+        sides = [side.detectors.get(key, _NONE).constants for side in (one, other)]
+        for name in sorted({*sides[0], *sides[1]}):
+            before, after = (side.get(name, {}) for side in sides)
+            if before != after:
+                yield from _differing_runs(key, name, before, after)
+
+
 def differing_files(
     one: Mapping[str, Reference], other: Mapping[str, Reference]
 ) -> Iterator[FileDifference]:
@@ -104,6 +147,37 @@ def effects(detector: Detector, type_name: str, one: ByRange, other: ByRange) ->
     for first, last, (before, after) in side_by_side(Course.of(one), Course.of(other)):
         if _content(before) != _content(after):
             yield Effect(detector, type_name, first, last, before, after)
+
+
+_NONE = DetectorManifest()
+
+
+def _differing_runs(
+    detector: Detector, type_name: str, before: ByRange, after: ByRange
+) -> Iterator[RunDifference]:
+    old, new = Course.of(before), Course.of(after)
+    stretch: RunDifference | None = None
+    for first, last, (mine, theirs) in side_by_side(old, new):
+        if is_same(mine, theirs):
+            continue
+        kind = _change(mine, theirs)
+        if stretch is not None and (stretch.last + 1, stretch.kind) == (first, kind):
+            stretch = replace(stretch, last=last)
+            continue
+        if stretch is not None:
+            yield stretch
+        stretch = RunDifference(detector, type_name, first, last, kind)
+    if stretch is not None:
+        yield stretch
+    for runs in sorted({*before, *after} - old.names - new.names):
+        if before.get(runs) != after.get(runs):
+            yield RunDifference(detector, type_name, runs.first, runs.last, "unused")
+
+
+def _change(before: object, after: object) -> Change:
+    if before is None:
+        return "added"
+    return "removed" if after is None else "changed"
 
 
 _Found: TypeAlias = tuple[Kind, Winner, Winner]
