@@ -65,6 +65,8 @@ def adopt(
         return
     for problem in adopted.problems:
         warn(str(problem))
+    if adopted.left_out:
+        warn(f"left out by rule: {', '.join(adopted.left_out)}")
     for path in adopted.paths:
         typer.echo(f"    {printable(path)}")
     said = "" if adopted.changed else "  unchanged"

@@ -39,7 +39,7 @@ def status(
                 **{kind: list(paths) for kind, paths in kinds.items()},
                 "clean": state.is_clean,
                 "dest": str(dest),
-                "interrupted": bool(state.unsettled),
+                "interrupted": state.is_interrupted,
                 "layout": receipt.layout,
                 "parts": [
                     {
@@ -59,7 +59,7 @@ def status(
         for kind, paths in kinds.items():
             for path in paths:
                 typer.echo(f"{kind:<9} {printable(path)}")
-        if state.unsettled:
+        if state.is_interrupted:
             typer.echo("an update was broken off; run the same calstore materialize again")
     if not state.is_clean:
         raise typer.Exit(1)

@@ -7,10 +7,10 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 from calstore.errors import Invalid, NotFound
-from calstore.formats.calib_tree import Problem, Scan, scan
+from calstore.formats.calib_tree import SUFFIXES, Place, Problem, Scan, scan
 from calstore.model.manifests import Constant, Detector, DetectorManifest
 from calstore.model.remarks import Remark
 from calstore.model.runs import RunRange
@@ -27,6 +27,8 @@ from calstore.views.state import State, view_at
 from calstore.views.state import look as state_and_entries
 from calstore.views.temporaries import TEMPORARY
 from calstore.views.tree import Entries
+
+_Where: TypeAlias = tuple[Detector, str, RunRange]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +58,26 @@ class Edited:
     base: SetContents
     full: SetContents
     now: SetContents
-    pins: Mapping[tuple[Detector, str, RunRange], tuple[Constant, Constant]]
+    pins: Mapping[_Where, tuple[Constant, Constant]]
     problems: tuple[Problem, ...]
     left_out: tuple[str, ...]
     entries: Mapping[str, os.stat_result]
 
     def pinned(self, contents: SetContents) -> SetContents:
         """The set with the bytes kept of files that were not changed beside others that were."""
-        detectors = dict(contents.detectors)
-        for (key, type_name, runs), (constant, pin) in self.pins.items():
-            by_range = detectors.get(key, DetectorManifest()).constants.get(type_name, {})
-            if by_range.get(runs) == constant:
-                detectors[key] = detectors[key].replaced(type_name, {**by_range, runs: pin})
-        return SetContents(detectors, contents.files)
+        return _with(
+            contents,
+            {
+                place: pin
+                for place, (constant, pin) in self.pins.items()
+                if _at(contents, place) == constant
+            },
+        )
+
+    def beside(self, base: SetContents) -> SetContents:
+        """What the view holds now, with the bytes kept only where ``base`` has kept them too."""
+        pins = {place: pin for place, (_, pin) in self.pins.items() if _at(base, place) == pin}
+        return _with(self.now, pins)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -108,15 +117,39 @@ def look(store: Store, dest: Path, progress: Callable[[int, int], None]) -> Edit
     for detector, manifest in base.detectors.items():
         before.add(detector, manifest)
     fresh = {path: size for path, size in found.files.items() if path not in kept}
-    ingested = ingest_files(store, dest, fresh, before, progress)
-    problems = (*_links(dest, found, receipt, entries), *found.problems, *ingested.problems)
+    # Beside text for psana, which does not look at them, arrays are files like any other.
+    suffixes = (".data",) if receipt.layout == "psana" else SUFFIXES
+    ingested = ingest_files(store, dest, fresh, before, progress, suffixes=suffixes)
+    now, pins = _joined(base, state, kept, ingested)
+    problems = (
+        *_links(dest, found, receipt, entries),
+        *found.problems,
+        *ingested.problems,
+        *_other_names(now, cast(Layout, receipt.layout), ingested),
+    )
     fatal = [str(problem) for problem in problems if problem.fatal]
     if fatal:
         listed = "\n  ".join(fatal)
         raise Invalid(f"{len(fatal)} file(s) cannot be read, so nothing was done:\n  {listed}")
-    now, pins = _joined(base, state, kept, ingested)
     left_out = tuple(path for path in found.left_out if not _is_own(path, receipt))
     return Edited(state, base, full, now, pins, problems, left_out, entries.found)
+
+
+def _at(contents: SetContents, place: _Where) -> Constant | None:
+    key, type_name, runs = place
+    return contents.detectors.get(key, DetectorManifest()).constants.get(type_name, {}).get(runs)
+
+
+def _with(contents: SetContents, constants: Mapping[_Where, Constant]) -> SetContents:
+    """The set with other constants in some places where it has some."""
+    by_type: dict[tuple[Detector, str], dict[RunRange, Constant]] = {}
+    for (key, type_name, runs), constant in constants.items():
+        by_type.setdefault((key, type_name), {})[runs] = constant
+    detectors = dict(contents.detectors)
+    for (key, type_name), others in by_type.items():
+        by_range = detectors[key].constants[type_name]
+        detectors[key] = detectors[key].replaced(type_name, {**by_range, **others})
+    return SetContents(detectors, contents.files)
 
 
 def _refuse_foreign(store: Store, dest: Path, receipt: Receipt) -> None:
@@ -140,6 +173,27 @@ def _links(dest: Path, found: Scan, receipt: Receipt, entries: Entries) -> Itera
             yield Problem(path, remark)
 
 
+def _other_names(now: SetContents, layout: Layout, ingested: Ingested) -> Iterator[Problem]:
+    """Files that a view in this layout has under another name, made from what they hold."""
+    names = {
+        (item.detector, item.type_name, item.runs): item.path
+        for item in placed(now.detectors, now.files, layout)
+    }
+    for place in ingested.constants:
+        path = _path_of(place)
+        made = names[(place.group, place.source), place.type_name, place.runs]
+        if made != path:
+            remark = Remark(
+                f"a view in the layout {layout} has no such file of an array",
+                f"it comes out as {made.rpartition('/')[2]}",
+            )
+            yield Problem(path, remark)
+
+
+def _path_of(place: Place) -> str:
+    return "/".join((place.group, place.source, place.type_name, place.name))
+
+
 def _is_own(path: str, receipt: Receipt) -> bool:
     name = path.rpartition("/")[2]
     return path in (NAME, JOURNAL, *receipt.links) or name.startswith(TEMPORARY)
@@ -155,7 +209,7 @@ def _unchanged(state: State, sizes: Mapping[str, int]) -> frozenset[str]:
         *state.deleted,
         *state.added,
         *state.foreign,
-        *state.unsettled,
+        *state.half_done,
     }
     folders = {path.rpartition("/")[0] for path in touched if path.count("/") == 3}
     return frozenset(
@@ -167,21 +221,22 @@ def _unchanged(state: State, sizes: Mapping[str, int]) -> frozenset[str]:
 
 def _joined(
     base: SetContents, state: State, kept: frozenset[str], ingested: Ingested
-) -> tuple[SetContents, dict[tuple[Detector, str, RunRange], tuple[Constant, Constant]]]:
+) -> tuple[SetContents, dict[_Where, tuple[Constant, Constant]]]:
     """What the view holds now, kept or read anew, and which of it is to be pinned."""
     types: dict[Detector, dict[str, dict[RunRange, Constant]]] = {}
     for key, manifest in ingested.detectors().items():
         types[key] = {name: dict(by_range) for name, by_range in manifest.constants.items()}
-    changed = {*state.modified, *state.added, *state.unsettled}
+    fresh = {_path_of(place): constant for place, constant in ingested.constants.items()}
+    changed = {*state.modified, *state.half_done}
     pins = {}
     for item in placed(base.detectors, base.files, cast(Layout, state.receipt.layout)):
         by_range = types.setdefault(item.detector, {}).setdefault(item.type_name, {})
-        there = by_range.get(item.runs)
         if item.path in kept:
             by_range[item.runs] = item.constant
-        elif there is not None and item.path not in changed and there != item.constant:
+        elif item.path in fresh and item.path not in changed:
             by_range[item.runs] = item.constant
-            pins[item.detector, item.type_name, item.runs] = (item.constant, there)
+            pin = (item.constant, fresh[item.path])
+            pins[item.detector, item.type_name, item.runs] = pin
     files = {path: blob for path, blob in base.files.items() if path in kept}
     detectors = {}
     for key, of_type in types.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from calstore.errors import Conflict
-from calstore.formats.calib_tree import Place, Problem, canonical_first, place_of
+from calstore.formats.calib_tree import SUFFIXES, Place, Problem, canonical_first, place_of
 from calstore.model.digest import Reference, xxh128
 from calstore.model.manifests import Constant, Detector, DetectorManifest
 from calstore.model.remarks import Remark
@@ -62,6 +62,8 @@ def ingest_files(
     sizes: Mapping[str, int],
     before: Before,
     progress: Callable[[int, int], None],
+    *,
+    suffixes: tuple[str, ...] = SUFFIXES,
 ) -> Ingested:
     """Store the files at some paths below a tree.
 
@@ -73,13 +75,15 @@ def ingest_files(
         Spares what is unchanged from being parsed again.
     progress
         Called with the bytes done and the bytes of all.
+    suffixes
+        Of files that may be constants; others are loose.
 
     Raises
     ------
     Conflict
         When a file is gone or is being written.
     """
-    places = places_of(sizes)
+    places = places_of(path for path in sizes if path.endswith(suffixes))
     budget = Budget(max(IN_HAND, *sizes.values(), 0))
 
     def one(path: str) -> Reference | Problem | tuple[Constant, tuple[Remark, ...]]:

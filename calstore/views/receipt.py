@@ -64,6 +64,22 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What a view held when it was adopted, where that is no version of its own.
+
+    Parameters
+    ----------
+    record
+        By which it was adopted.
+    manifest
+        The digest of the set that the view held.
+    """
+
+    record: str
+    manifest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What a view was made from, and the files and links that calstore put there.
 
@@ -81,6 +97,8 @@ class Receipt:
         Aliases: path → target, both relative to their folder.
     folders
         What calstore made to hold files or aliases, and takes away when it is empty.
+    held
+        Of the last adopt since it was made.
     """
 
     store: str
@@ -90,6 +108,7 @@ class Receipt:
     files: Mapping[str, Written] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     folders: frozenset[str] = frozenset()
+    held: Held | None = None
     rendering: int = RENDERING
 
     @property
@@ -111,6 +130,9 @@ class Receipt:
         """All but the files and folders, for JSON."""
         return {
             "for_ami": self.for_ami,
+            "held": None
+            if self.held is None
+            else {"manifest": self.held.manifest, "record": self.held.record},
             "layout": self.layout,
             "links": dict(self.links),
             "parts": [
@@ -170,6 +192,7 @@ def of_document(
         for part in document["parts"]
     )
     links = {str(path): str(target) for path, target in document["links"].items()}
+    held = document["held"]
     return Receipt(
         str(document["store"]),
         str(document["layout"]),
@@ -178,6 +201,7 @@ def of_document(
         files=files,
         links=links,
         folders=folders,
+        held=held and Held(str(held["record"]), str(held["manifest"])),
         rendering=int(document["rendering"]),
     )
 

@@ -35,9 +35,10 @@ class State:
         Paths of anything else that calstore did not write.
     unchanged
         How many files are as they were left.
-    unsettled
-        Paths that an update was about to change when it was broken off; each may be there as it
-        was or as it would have become.
+    is_interrupted
+        Whether an update was broken off, so that the receipt is not the whole story.
+    half_done
+        Paths that it had put in place or taken away already.
     """
 
     receipt: Receipt
@@ -46,12 +47,13 @@ class State:
     added: tuple[str, ...]
     foreign: tuple[str, ...]
     unchanged: int
-    unsettled: tuple[str, ...] = ()
+    is_interrupted: bool = False
+    half_done: tuple[str, ...] = ()
 
     @property
     def is_clean(self) -> bool:
         """Whether the view holds just what calstore put there, strangers' other files aside."""
-        return not (self.modified or self.deleted or self.added or self.unsettled)
+        return not (self.modified or self.deleted or self.added or self.is_interrupted)
 
 
 def status(dest: Path) -> State:
@@ -112,7 +114,7 @@ def state_of(
 ) -> State:
     """How what was found differs from the receipt; see `State`."""
     refuse_hidden(dest, receipt.files, entries)
-    modified, added, foreign = [], [], []
+    modified, added, foreign, half_done = [], [], [], []
     unchanged = 0
     files, links = receipt.files, receipt.links
     for path, found in entries.found.items():
@@ -120,8 +122,12 @@ def state_of(
         if written is not None and written.untouched(found) and is_file(found):
             unchanged += 1
         elif written is not None or path in noted:
-            if holds(tree, path, found, written, noted):
+            digest = digest_at(tree, path, found)
+            if written is not None and digest == written.digest:
                 unchanged += 1
+            elif digest in noted.get(path, ()):
+                unchanged += 1
+                half_done.append(path)
             else:
                 modified.append(path)
         elif path in links:
@@ -132,15 +138,16 @@ def state_of(
         else:
             foreign.append(path)
     gone = (files.keys() | links.keys()) - entries.found.keys()
-    deleted = [path for path in gone if REMOVED not in noted.get(path, ())]
+    removed = {path for path in gone if REMOVED in noted.get(path, ())}
     return State(
         receipt,
         modified=tuple(sorted(modified)),
-        deleted=tuple(sorted(deleted)),
+        deleted=tuple(sorted(gone - removed)),
         added=tuple(sorted(added)),
         foreign=tuple(sorted(foreign)),
         unchanged=unchanged,
-        unsettled=tuple(sorted(noted)),
+        is_interrupted=bool(noted),
+        half_done=tuple(sorted({*half_done, *removed})),
     )
 
 
