@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from calstore.repository.adopt import adopt
     from calstore.repository.approve import approve
     from calstore.repository.branch import delete_ref, fork, tag
+    from calstore.repository.check import check
     from calstore.repository.copy import copy_constants
     from calstore.repository.coverage import coverage
     from calstore.repository.diff import diff, version_of
@@ -59,6 +60,7 @@ _HOMES = {
     "adopt": "repository.adopt",
     "approve": "repository.approve",
     "copy_constants": "repository.copy",
+    "check": "repository.check",
     "coverage": "repository.coverage",
     "delete_ref": "repository.branch",
     "diff": "repository.diff",
@@ -93,6 +95,7 @@ __all__ = [
     "__version__",
     "adopt",
     "approve",
+    "check",
     "copy_constants",
     "coverage",
     "delete_ref",
