@@ -151,7 +151,7 @@ def is_beyond_names(base, ours, theirs):
     return last == [None] and beyond not in ([None], [])
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(three_sides())
 @example((parsed({"10-end": "A"}), parsed({"5-12": "B", "13-end": "A"}), parsed({"10-end": "C"})))
 @example((parsed({"10-end": "A"}), parsed({"5-12": "B", "13-end": "A"}), parsed({})))
@@ -163,7 +163,7 @@ def test_a_merge_gives_each_run_what_the_side_gives_it_that_changed_it(sides):
     assert [[got(merge.by_range, run)] for run in RUNS] == [wanted(*sides, run) for run in RUNS]
 
 
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(three_sides())
 def test_conflicts_are_just_the_runs_that_both_changed_in_different_ways(sides):
     merge = merge_type(*sides)
@@ -179,7 +179,7 @@ def test_conflicts_are_just_the_runs_that_both_changed_in_different_ways(sides):
     assert not conflicts or merge.by_range == sides[1]
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(three_sides())
 @example(
     [
@@ -198,7 +198,7 @@ def test_what_both_sides_keep_stays_under_its_name_used_or_not(sides):
             assert merge.by_range[runs] == ours[runs]
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(three_sides())
 @example(
     [

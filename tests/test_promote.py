@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -35,6 +36,8 @@ from calstore.repository.store import Store, init_store
 from calstore.repository.undo import undo
 from calstore.repository.unset import unset
 from calstore.store import logs, objects
+from calstore.views.difference import differing_runs
+from calstore.views.merge import SetContents
 
 MAIN, OTHER = "cxis0113/main", "cxin4116/main"
 MINE, YOURS = "cxis0113/users/wilson/try", "cxis0113/users/brown/try"
@@ -414,6 +417,43 @@ def is_listed(run: int, message: str) -> bool:
     return any(runs.holds(run) for runs in ranges)
 
 
+# --- what is told, against a loop over the runs -----------------------------------------------
+
+
+@given(sets_of_ranges, sets_of_ranges, st.booleans())
+def test_what_is_told_of_a_type_is_what_its_runs_get_otherwise(one, other, is_same_kind):
+    before = labelled(one, "a")
+    after = labelled(other, "a" if is_same_kind else "b")
+    sides = [
+        SetContents({tuple(ZYLA.split("/")): DetectorManifest({"pedestals": side})} if side else {})
+        for side in (before, after)
+    ]
+
+    told = list(differing_runs(*sides))
+
+    def kind(run):
+        mine, theirs = (
+            None if (winner := by_brute_force(side, run)) is None else side[winner]
+            for side in (before, after)
+        )
+        if mine == theirs:
+            return None
+        return "added" if mine is None else "removed" if theirs is None else "changed"
+
+    runs_told = [each for each in told if each.kind != "unused"]
+    for run in RUNS:
+        found = [each.kind for each in runs_told if each.first <= run <= each.last]
+        assert found == ([] if kind(run) is None else [kind(run)])
+    for this, following in pairwise(runs_told):
+        assert this.last + 1 < following.first or this.kind != following.kind
+    used = {by_brute_force(side, run) for side in (before, after) for run in RUNS}
+    assert {(each.first, each.last) for each in told if each.kind == "unused"} == {
+        (runs.first, runs.last)
+        for runs in {*before, *after} - used
+        if before.get(runs) != after.get(runs)
+    }
+
+
 # --- copy against a loop over the runs -----------------------------------------------------------
 
 
@@ -475,7 +515,7 @@ def test_a_copy_gives_its_runs_what_the_other_version_does_and_all_others_what_t
 
 # --- races ---------------------------------------------------------------------------------------
 
-WRITERS, MOVES = 8, 6
+WRITERS, MOVES = 8, 4
 
 
 @pytest.fixture
