@@ -464,6 +464,20 @@ def test_the_example_of_each_help_is_a_command_that_exists(tmp_path: Path) -> No
             assert not word.startswith("-") or word in text.replace(",", " ").split()
 
 
+def test_a_whole_source_is_not_taken_for_a_part_of_another(
+    calstore: Calstore, tmp_path: Path
+) -> None:
+    twelve = OPAL + "2"
+    tree = write_tree(tmp_path / "calib", {f"{twelve}/pedestals/1-end.data": pedestals_text()})
+    said(calstore("import", tree, "xpp/main"))
+
+    refusal = refused(calstore("show", "xpp/main", OPAL.rpartition("/")[2]), 3)
+
+    assert f"it has {twelve.rpartition('/')[2]}" in refusal
+    assert calstore("show", "xpp/main", twelve.rpartition("/")[2].upper()).code == 0
+    assert calstore("show", "xpp/main", "Opal1000.1").code == 0
+
+
 def test_help_lists_every_command(tmp_path: Path) -> None:
     text = said(run("--help", folder=tmp_path))
 

@@ -8,6 +8,7 @@ lcls-daq/ami ``event/Calib.cc``. Dtypes are names, so that this module needs no 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 UNDEFINED = "UNDEFINED"
@@ -177,6 +178,14 @@ _DEVICES = (
     Device("iStar", _CAMERA, _CAMERA),
     Device("Alvium", _CAMERA, _CAMERA),
 )
+
+
+_SOURCE = re.compile(r"[A-Za-z0-9]+\.[0-9]+:[A-Za-z0-9]+\.[0-9]+")
+
+
+def is_source(text: str) -> bool:
+    """Whether a text is a whole source, ``<Det>.<n>:<Dev>.<m>``, and nothing else."""
+    return _SOURCE.fullmatch(text) is not None
 
 
 def calibration_type(name: str) -> CalibrationType | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Final, TypeAlias
 
 from calstore.errors import Invalid, NotFound
 from calstore.model.arrays import ArrayReference
-from calstore.model.conventions import UNDEFINED, fixed_shape, group_of
+from calstore.model.conventions import UNDEFINED, fixed_shape, group_of, is_source
 from calstore.model.digest import Reference
 from calstore.model.manifests import Constant, Detector, DetectorManifest, SetManifest
 from calstore.model.names import check_component
@@ -26,8 +25,6 @@ from calstore.views.course import ByRange, Course, is_same
 from calstore.views.resolve import Timeline
 
 ALL_RUNS: Final = RunRange(0, END)
-
-_SOURCE = re.compile(r"[^/:]+\.\d+:[^/:]+\.\d+")  # as XppGon.0:Epix100a.1
 
 
 Chosen: TypeAlias = Mapping[str, Sequence[tuple[RunRange, Constant]]]
@@ -170,11 +167,11 @@ def _target_key(version: Version | None, key: Detector, text: str | None) -> Det
     if version is not None:
         exact = [each for each in version.detectors if text in (each[1], "/".join(each))]
         # A whole source is never taken for a part of another one.
-        if exact or not (slash or _SOURCE.fullmatch(text)):
+        if exact or not (slash or is_source(text)):
             return version.find(text)
     if slash and "::" in group:
         return check_component(group), check_component(source)
-    if slash or group_of(text) == UNDEFINED or not _SOURCE.fullmatch(text):
+    if slash or group_of(text) == UNDEFINED or not is_source(text):
         raise Invalid(
             f"{text!r} names no detector that psana knows; write it whole, as XppGon.0:Epix100a.1, "
             "or <group>/<source>"

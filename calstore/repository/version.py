@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from calstore.errors import Invalid, NotFound
 from calstore.model.arrays import ArrayReference
+from calstore.model.conventions import is_source
 from calstore.model.digest import Digest, Reference, sha256, typed_prefix
 from calstore.model.manifests import Constant, Detector, DetectorManifest, SetManifest
 from calstore.model.names import RefName
@@ -75,7 +76,13 @@ class Version:
             raise Invalid("an empty text names no detector; write its source or a part of it")
         wanted = text.casefold()
         exact = [key for key in self.detectors if text in (key[1], "/".join(key))]
-        parts = [key for key in self.detectors if wanted in "/".join(key).casefold()]
+        # A whole source is never taken for a part of another, as …Epix100a.1 is of …Epix100a.12.
+        parts = [
+            key
+            for key in self.detectors
+            if wanted == key[1].casefold()
+            or (wanted in "/".join(key).casefold() and not is_source(text))
+        ]
         found = exact or parts
         if not found:
             there = ", ".join(source for _, source in self.detectors) or "none"

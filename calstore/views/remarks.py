@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from calstore.model.conventions import UNDEFINED, ami_group_of, group, group_of
+from calstore.model.conventions import UNDEFINED, ami_group_of, group, group_of, is_source
 from calstore.model.manifests import Detector, DetectorManifest
 from calstore.views.plan import Layout
 
 _DEAD: Final = frozenset({"iStar::CalibV1", "Alvium::CalibV1"})
 """Groups that CalibManager writes (src/ConfigParametersForApp.py:286-290) and no reader knows."""
-
-_SOURCE: Final = re.compile(r"[A-Za-z0-9]+\.[0-9]+:[A-Za-z0-9]+\.[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ def unread_folder(key: Detector) -> str | None:
     group_name, source = key
     if group_name not in _DEAD and group(group_name) is None:
         return None
-    if _SOURCE.fullmatch(source) is None:
+    if not is_source(source):
         return f"no reader looks for {source!r}; a source is <Det>.<n>:<Dev>.<m>, and nothing else"
     expected = group_of(source)
     if expected == UNDEFINED:
