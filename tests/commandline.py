@@ -20,6 +20,9 @@ from calstore.formats import psana_text_writer
 
 OPAL = "Camera::CalibV1/XppEndstation.0:Opal1000.1"
 EPIX = "Epix100a::CalibV1/XppGon.0:Epix100a.1"
+EVERYBODYS_PYTHON = os.environ.get("CALSTORE_EVERYBODYS_PYTHON", sys.executable)
+"""A Python with calstore that other accounts may run, for commands behind ``setpriv``."""
+
 REAL_TREE = Path(__file__).resolve().parents[2] / "shared" / "data" / "calib-xpp"
 
 
@@ -61,8 +64,9 @@ def spawn(
     environment: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Run a command in a process of its own, behind other words such as ``setpriv``."""
+    python = EVERYBODYS_PYTHON if before else sys.executable
     done = subprocess.run(
-        [*before, sys.executable, "-m", "calstore", *map(str, words)],
+        [*before, python, "-m", "calstore", *map(str, words)],
         cwd=folder,
         env={**os.environ, **(environment or {})},
         capture_output=True,

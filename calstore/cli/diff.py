@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -95,7 +96,7 @@ def _version(store: Store, text: str) -> Version:
     try:
         return store[text]
     except (Invalid, NotFound) as error:
-        if text and Path(text).is_dir():
+        if text and os.path.isdir(text):  # noqa: PTH112 - false too where we may not look
             raise type(error)(f"{error}; for the directory write ./{text}") from None
         raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -115,7 +116,7 @@ def _places(store: Store, tree: Path, ref: str | None) -> tuple[Path, str]:
     from calstore.repository.settings import calib_dir, is_experiment
 
     name = str(tree)
-    if is_experiment(name) and (ref is None or not tree.is_dir()):
+    if is_experiment(name) and (ref is None or not os.path.isdir(tree)):  # noqa: PTH112
         return calib_dir(store, name), ref or f"{name}/main"
     if ref is None:
         raise Invalid(f"{tree} is no name of an experiment, so name the ref as well: {tree} REF")

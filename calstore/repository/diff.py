@@ -206,8 +206,6 @@ def version_of(
     Invalid
         When a file of it cannot be read.
     """
-    if not dest.is_dir():
-        raise NotFound(f"there is no directory {dest}; name one, or a version")
     beside = Store(UnkeptBackend(store.backend), store.id)
     contents = _of_view(beside, dest, progress)
     if contents is None:

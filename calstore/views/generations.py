@@ -36,9 +36,14 @@ def folder_of(dest: Path) -> Path:
 
 def current(dest: Path) -> Path | None:
     """The generation that DEST leads to, ``None`` when it is no link of this kind."""
-    if not dest.is_symlink():
-        return None
-    target = dest.parent / dest.readlink()
+    try:
+        if not dest.is_symlink():
+            return None
+        target = dest.parent / dest.readlink()
+    except OSError as error:
+        raise Invalid(
+            f"cannot look at {dest} ({error.strerror or error}); choose another place"
+        ) from error
     return target if target.parent == folder_of(dest) else None
 
 
