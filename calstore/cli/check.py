@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from calstore.cli.context import (
+    AnyDetectorArgument,
+    AnyRunOption,
+    AnyTypeArgument,
     JsonOption,
     VersionArgument,
     emit_json,
@@ -27,16 +30,9 @@ _SHOWN_RUNS = 4
 def check(
     context: typer.Context,
     ref: VersionArgument,
-    detector: Annotated[
-        str | None,
-        typer.Argument(metavar="[D]", help="One detector: its source or a part of it."),
-    ] = None,
-    type_name: Annotated[
-        str | None, typer.Argument(metavar="[T]", help="One calibration type of it.")
-    ] = None,
-    run: Annotated[
-        int | None, typer.Option("--run", min=0, help="Only what this run gets.")
-    ] = None,
+    detector: AnyDetectorArgument = None,
+    type_name: AnyTypeArgument = None,
+    run: AnyRunOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 also where something is suspicious.")
     ] = False,

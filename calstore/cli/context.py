@@ -64,6 +64,14 @@ DetectorArgument = Annotated[
     str, typer.Argument(metavar="D", help="The detector's source, or a unique part of it.")
 ]
 TypeArgument = Annotated[str, typer.Argument(metavar="T", help="The calibration type.")]
+AnyDetectorArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[D]", help="One detector: its source or a part of it."),
+]
+AnyTypeArgument = Annotated[
+    str | None, typer.Argument(metavar="[T]", help="One calibration type of it.")
+]
+AnyRunOption = Annotated[int | None, typer.Option("--run", min=0, help="Only what this run gets.")]
 RunsArgument = Annotated[str, typer.Argument(metavar="RUNS", help="As 5-20, 137-137 or 137-end.")]
 
 

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from calstore.cli.context import JsonOption, emit_json, opened, printable, progress_of, table
+from calstore.cli.context import (
+    AnyDetectorArgument,
+    AnyRunOption,
+    AnyTypeArgument,
+    JsonOption,
+    emit_json,
+    opened,
+    printable,
+    progress_of,
+    table,
+)
 
 if TYPE_CHECKING:
     from calstore.model.arrays import ArrayReference
@@ -33,15 +43,9 @@ def diff(
         str, typer.Argument(metavar="A", help="A version (as REF, REF@7, xxh128:…) or a directory.")
     ],
     after: Annotated[str, typer.Argument(metavar="B", help="The same, to compare with it.")],
-    detector: Annotated[
-        str | None, typer.Argument(metavar="[D]", help="A detector: its source or a part of it.")
-    ] = None,
-    type_name: Annotated[
-        str | None, typer.Argument(metavar="[T]", help="A calibration type.")
-    ] = None,
-    run: Annotated[
-        int | None, typer.Option("--run", min=0, help="Only what this run gets.")
-    ] = None,
+    detector: AnyDetectorArgument = None,
+    type_name: AnyTypeArgument = None,
+    run: AnyRunOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell how B differs from A: constants, the panels in them, and the runs that notice.

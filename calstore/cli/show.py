@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from calstore.cli.context import (
+    AnyDetectorArgument,
+    AnyRunOption,
+    AnyTypeArgument,
     JsonOption,
     VersionArgument,
     approval_json,
@@ -27,15 +30,9 @@ if TYPE_CHECKING:
 def show(
     context: typer.Context,
     ref: VersionArgument,
-    detector: Annotated[
-        str | None, typer.Argument(metavar="[D]", help="A detector: its source or a part of it.")
-    ] = None,
-    type_name: Annotated[
-        str | None, typer.Argument(metavar="[T]", help="A calibration type.")
-    ] = None,
-    run: Annotated[
-        int | None, typer.Option("--run", min=0, help="Only what this run gets.")
-    ] = None,
+    detector: AnyDetectorArgument = None,
+    type_name: AnyTypeArgument = None,
+    run: AnyRunOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a version holds: its constants by detector, type and run range.
