@@ -9,7 +9,7 @@ import numpy as np
 
 from calstore.checks.finding import Subject
 from calstore.model.conventions import group_of
-from calstore.model.detectors import gain_modes, nominal_factor
+from calstore.model.detectors import asic_shape, gain_modes, nominal_factor
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -89,6 +89,36 @@ def _levels(shape: tuple[int, ...], random: np.random.Generator) -> Array:
     rows = 3 * random.standard_normal((*shape[:-2], shape[-2], 1))
     pixels = 10 * random.standard_normal(shape, np.float32)
     return (level + columns + rows + pixels).astype(np.float32)
+
+
+def of_chips(
+    camera: Camera, seed: int, *, levels: float, rows: float, columns: float, slope: float
+) -> Array:
+    """Pedestals whose chips have levels and patterns of their own, with a slope over each panel.
+
+    Parameters
+    ----------
+    levels, rows, columns
+        By how much chips, and rows and columns in a chip, differ, in ADU.
+    slope
+        From one corner of a panel to the other, in ADU.
+    """
+    random = np.random.default_rng(seed)
+    is_daq = camera is CSPAD2X2
+    shape = (2, 185, 388) if is_daq else camera.shape
+    down, across = asic_shape(camera.source) or shape[-2:]
+    lead, grid = shape[:-2], (shape[-2] // down, shape[-1] // across)
+    chips = levels * random.standard_normal((*lead, grid[0], 1, grid[1], 1), np.float32)
+    chips = chips + rows * random.standard_normal((*lead, grid[0], down, grid[1], 1), np.float32)
+    chips = chips + columns * random.standard_normal(
+        (*lead, grid[0], 1, grid[1], across), np.float32
+    )
+    pixels = 10 * random.standard_normal(shape, np.float32)
+    tilt = np.linspace(0, slope / 2, shape[-2], dtype=np.float32)[:, None] + np.linspace(
+        0, slope / 2, shape[-1], dtype=np.float32
+    )
+    array = 2500 + chips.reshape(shape) + pixels + tilt
+    return np.ascontiguousarray(np.moveaxis(array, 0, -1)) if is_daq else array
 
 
 def _nominal(camera: Camera) -> Array:

@@ -24,6 +24,7 @@ from constants import (
     Array,
     Camera,
     healthy,
+    of_chips,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,6 +102,32 @@ def test_a_smooth_cspad2x2_in_daq_order_is_not_flagged(
     smooth = (rows + columns)[..., None] + random.normal(0, 1, (185, 388, 2))
 
     assert found(CSPAD2X2, "pedestals", smooth.astype(np.float32)) == ()
+
+
+@pytest.mark.parametrize(
+    ("levels", "rows", "columns"), [(300, 0, 0), (300, 5, 30), (0, 30, 0), (0, 0, 30), (30, 5, 5)]
+)
+@pytest.mark.parametrize("camera", [EPIX100A, CSPAD, CSPAD2X2, JUNGFRAU])
+@settings(max_examples=2)
+@given(seed=seeds, slope=st.floats(0, 100))
+def test_chips_with_patterns_of_their_own_are_in_the_right_order(
+    camera: Camera, levels: float, rows: float, columns: float, seed: int, slope: float
+) -> None:
+    array = of_chips(camera, seed, levels=levels, rows=rows, columns=columns, slope=slope)
+
+    assert found(camera, "pedestals", array) == ()
+
+
+@settings(max_examples=10)
+@given(seed=seeds, rows=st.floats(5, 50), columns=st.floats(0, 50))
+def test_panels_of_a_cspad2x2_with_one_pattern_are_in_the_right_order(
+    seed: int, rows: float, columns: float
+) -> None:
+    array = of_chips(CSPAD2X2, seed, levels=0, rows=rows, columns=columns, slope=50)
+    noise = np.random.default_rng(seed).normal(0, 10, array.shape)
+    array = (array[..., :1] + noise + [0, 20]).astype(np.float32)
+
+    assert found(CSPAD2X2, "pedestals", array) == ()
 
 
 def test_what_is_filled_in_for_modes_that_no_dark_measures_is_no_defect() -> None:
@@ -238,6 +265,17 @@ def test_the_natural_order_of_a_cspad2x2_shows_in_its_values(seed: int, kind: st
 
     assert finding.severity == "suspicious"
     assert "natural order (2, 185, 388)" in finding.what
+
+
+@settings(max_examples=10)
+@given(seed=seeds, rows=st.floats(20, 50), columns=st.floats(20, 50))
+def test_the_natural_order_of_a_cspad2x2_shows_in_patterns_alone(
+    seed: int, rows: float, columns: float
+) -> None:
+    daq = of_chips(CSPAD2X2, seed, levels=0, rows=rows, columns=columns, slope=0)
+    natural = np.ascontiguousarray(np.moveaxis(daq, -1, 0)).reshape(CSPAD2X2.shape)
+
+    assert "natural order" in the_finding(CSPAD2X2, "pedestals", natural).what
 
 
 @pytest.mark.parametrize("type_name", ["pedestals", "pixel_rms", "pixel_gain", "pixel_offset"])
