@@ -81,7 +81,7 @@ def _is_shard(key: str) -> bool:
 
 def level(value: float, shape: tuple[int, ...] = (64, 64)) -> Array:
     """Small pedestals of a camera of any size."""
-    return np.random.default_rng(int(value)).normal(value, 30, shape).astype(np.float32)
+    return np.random.default_rng(int(value)).normal(1000 + value, 30, shape).astype(np.float32)
 
 
 # --- what is judged ------------------------------------------------------------------------
@@ -286,6 +286,49 @@ def test_constants_of_one_run_for_other_panels_are_wrong() -> None:
     assert check(version, "Opal", "pedestals", run=12).findings[0].runs == ("12-12",)
 
 
+def geometry_of(segment: str, count: int) -> bytes:
+    lines = [f"CAMERA 0 {segment} {index}  0 0 0  0 0 0  0 0 0" for index in range(count)]
+    return "\n".join([*lines, "IP 0 CAMERA 0  0 0 0  0 0 0  0 0 0", ""]).encode()
+
+
+def test_a_geometry_is_judged_by_its_text() -> None:
+    version = version_of({JUNGFRAU_1M: {"geometry": {"0-end": geometry_of("JUNGFRAU:V1", 7)}}})
+
+    checked = check(version)
+
+    (finding,) = checked.findings
+    assert finding.is_wrong
+    assert "3,670,016 pixels in 7 segments" in finding.what
+    assert (checked.constants, checked.arrays, checked.size) == (1, 0, 0)
+
+
+def test_a_geometry_is_compared_with_the_pedestals_of_the_same_runs() -> None:
+    eight, two = (geometry_of("JUNGFRAU:V1", count) for count in (8, 2))
+    types = {
+        "pedestals": {"7-end": healthy(JUNGFRAU_1M, "pedestals")},
+        "geometry": {"0-end": eight, "20-29": two},
+    }
+    version = version_of({JUNGFRAU_1M: types})
+
+    (finding,) = check(version).findings
+
+    assert (finding.severity, finding.type_name) == ("suspicious", "geometry")
+    assert finding.runs == ("7-19", "30-end")
+    assert "it places 4,194,304 pixels, the pedestals of these runs have 1,048,576" in finding.what
+    assert check(version, run=25).findings == check(version, run=5).findings == ()
+
+
+def test_pedestals_of_a_shape_that_cannot_be_say_nothing_of_the_geometry() -> None:
+    types = {
+        "pedestals": {"0-end": healthy(JUNGFRAU_1M, "pedestals")[:2]},
+        "geometry": {"0-end": geometry_of("JUNGFRAU:V1", 2)},
+    }
+
+    (finding,) = check(version_of({JUNGFRAU_1M: types})).findings
+
+    assert finding.type_name == "pedestals"
+
+
 def test_pixels_without_noise_are_judged_by_the_status_of_the_same_runs() -> None:
     rms, status = healthy(EPIX100A, "pixel_rms"), healthy(EPIX100A, "pixel_status")
     rms[5, :8] = 0
@@ -324,7 +367,7 @@ def imported(calstore: Calstore, tmp_path: Path) -> Calstore:
         {
             f"{EPIX}/pixel_status/1-end.data": text.replace(b"\n7 0", b"\n65536 0", 1),
             f"{OPAL}/pedestals/1-end.data": pedestals_text(),
-            f"{OPAL}/geometry/0-end.data": b"IP 0 CAMERA 0  0 0 0  0 0 0  0 0 0\n",
+            f"{OPAL}/geometry/0-end.data": b"IP 0 MTRX:3:4:8:8 0  0 0 0  0 0 0  0 0 0\n",
         },
     )
     assert calstore("import", calib, "xpp/main").code == 0
@@ -361,7 +404,7 @@ def test_findings_stand_below_their_detector_and_a_verdict_ends_it(imported: Cal
     assert lines[0].startswith("xpp/main@1  xxh128:")
     assert lines[lines.index(OPAL) + 1] == "  nothing found"
     assert lines[lines.index(EPIX) + 1].startswith("  wrong: ")
-    assert lines[-1] == "judged 2 constants, read 2 arrays (1.1 MB): 1 wrong, 0 suspicious"
+    assert lines[-1] == "judged 3 constants, read 2 arrays (1.1 MB): 1 wrong, 0 suspicious"
 
 
 def test_exit_1_is_for_what_is_wrong_and_with_strict_for_all(
@@ -385,13 +428,12 @@ def test_nothing_found_is_said_and_exit_0(imported: Calstore) -> None:
 
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.splitlines()[-1] == (
-        "judged 1 constant, read 1 array (48 B): nothing wrong or suspicious"
+        "judged 2 constants, read 1 array (48 B): nothing wrong or suspicious"
     )
 
 
 def test_that_nothing_could_be_judged_is_no_praise(calstore: Calstore, tmp_path: Path) -> None:
-    text = b"IP 0 CAMERA 0  0 0 0  0 0 0  0 0 0\n"
-    calib = write_tree(tmp_path / "calib", {f"{OPAL}/geometry/0-end.data": text})
+    calib = write_tree(tmp_path / "calib", {f"{OPAL}/tilt/0-end.data": b"0 0 0\n"})
     assert calstore("import", calib, "xpp/main").code == 0
 
     outcome = calstore("check", "xpp/main")
@@ -418,7 +460,7 @@ def test_json_says_the_same(imported: Calstore) -> None:
         (("xpp/main", "Opal", "pixel_rms"), 3, "there is nothing for"),
         (("xpp/main", "Opal", "pedestals", "--run", "0"), 3, "there is nothing for"),
         (("xpp/other",), 3, "xpp/other"),
-        (("xpp/main", "Opal", "geometry"), 5, "there are no rules for geometry"),
+        (("xpp/main", "Opal", "tilt"), 5, "there are no rules for tilt"),
         (("xpp/main", ""), 5, "an empty text names no detector"),
     ],
 )

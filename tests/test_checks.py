@@ -325,10 +325,10 @@ def test_no_type_may_hold_what_is_no_number(type_name: str) -> None:
 
 
 def test_a_float64_that_float32_cannot_hold_is_wrong() -> None:
-    array = healthy(OPAL, "pedestals").astype(np.float64)
+    array = healthy(OPAL, "pixel_offset").astype(np.float64)
     array[0, 0] = 1e300
 
-    finding = the_finding(OPAL, "pedestals", array)
+    finding = the_finding(OPAL, "pixel_offset", array)
 
     assert finding.is_wrong
     assert "infinite" in finding.leads_to
@@ -416,6 +416,72 @@ def test_an_rms_below_0_is_wrong() -> None:
     assert finding.is_wrong
     assert "rms below 0 in 7 of 540,672 pixels" in finding.what
     assert "down to -2" in finding.what
+
+
+# --- what the ADC can give -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("camera", "place", "gain_bits", "panel"),
+    [
+        (JUNGFRAU_1M, (1, 0), 1 << 14, Panel(0, "G1")),
+        (JUNGFRAU_1M, (2, 1), 3 << 14, Panel(1, "G2")),
+        (QUAD, (2, 3), 1 << 14, Panel(3, "FL")),
+    ],
+)
+def test_pedestals_with_their_gain_bits_are_wrong(
+    camera: Camera, place: tuple[int, int], gain_bits: int, panel: Panel
+) -> None:
+    array = healthy(camera, "pedestals")
+    array[place] += gain_bits
+
+    finding = the_finding(camera, "pedestals", array)
+
+    assert finding.is_wrong
+    assert finding.panels == (panel,)
+    assert "over 16,383, the largest raw value, in " in finding.what
+    assert "gain bits" in finding.leads_to
+
+
+def test_pedestals_of_16_bits_are_fine_where_the_adc_has_them() -> None:
+    array = healthy(EPIX100A, "pedestals") + np.float32(60000)
+    over = array + np.float32(10000)
+
+    assert found(EPIX100A, "pedestals", array) == ()
+    assert the_finding(EPIX100A, "pedestals", over).is_wrong
+
+
+def test_differences_are_no_pedestals() -> None:
+    array = healthy(EPIX100A, "pedestals")
+
+    finding = the_finding(EPIX100A, "pedestals", array - np.float32(array.mean()))
+
+    assert finding.is_wrong
+    assert "pedestals below 0 in " in finding.what
+    assert "are these differences" in finding.leads_to
+
+
+def test_single_pixels_that_somebody_set_below_0_are_suspicious() -> None:
+    array = changed(JUNGFRAU_1M, "pedestals", lambda array: array[0, 1, 7, :9].fill(-1))
+
+    finding = the_finding(JUNGFRAU_1M, "pedestals", array)
+
+    assert finding.severity == "suspicious"
+    assert "below 0 in 9 of 524,288 pixels" in finding.what
+    assert finding.panels == (Panel(1, "G0"),)
+
+
+def test_what_was_computed_for_modes_that_no_dark_measures_has_no_limits() -> None:
+    array = healthy(QUAD, "pedestals")
+    array[5:] -= 5000
+
+    assert found(QUAD, "pedestals", array) == ()
+
+
+def test_nothing_is_known_of_the_adc_of_other_cameras() -> None:
+    array = healthy(PNCCD, "pedestals") - np.float32(2500)
+
+    assert found(PNCCD, "pedestals", array) == ()
 
 
 # --- panels --------------------------------------------------------------------------------
@@ -712,7 +778,9 @@ def test_panels_are_told_by_the_gain_modes_that_they_share(panels: list[Panel], 
 
 
 def test_all_types_of_psana_that_are_arrays_have_rules() -> None:
-    assert {name for name in (*JUDGED, "geometry", "nolasing") if rules.is_judged(name)} == JUDGED
+    others = ("nolasing", "tilt")
+    assert {name for name in (*JUDGED, *others) if rules.is_judged(name)} == JUDGED
+    assert rules.is_judged("geometry")  # of which checks.geometry has the rules
 
 
 def test_a_finding_says_what_of_which_runs_and_what_it_leads_to() -> None:

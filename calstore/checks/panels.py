@@ -12,7 +12,7 @@ import numpy as np
 
 from calstore.checks.finding import Finding, Panel, Subject, counted
 from calstore.model.conventions import fixed_shape, gain_shape
-from calstore.model.detectors import asic_shape, gain_modes, status_bits
+from calstore.model.detectors import asic_shape, gain_modes, largest_raw, status_bits
 
 BAD_IS_SUSPICIOUS: Final = 0.05
 """Cameras are bought with below 1 % of bad pixels, and old CsPad panels have some 3 %. More comes
@@ -23,6 +23,10 @@ BAD_IS_WRONG: Final = 0.5
 
 ZERO_IS_SUSPICIOUS: Final = BAD_IS_SUSPICIOUS
 """psana writes an rms of 0 for a pixel that no frame gave a value, so some are as they should."""
+
+BEYOND_IS_WRONG: Final = 0.05
+"""Up to this part of a panel, pedestals that nothing can have measured were written by hand, to
+say something of single pixels; where there are more, the panel's are no pedestals."""
 
 MIN_PIXELS: Final = 64
 """Of fewer pixels, one value in all of them, or a fraction, says nothing about a panel."""
@@ -153,6 +157,20 @@ def uncomputed(subject: Subject, pedestals: Array) -> Iterator[Finding]:
         )
 
 
+def raw_range(subject: Subject, pedestals: Array) -> Iterator[Finding]:
+    """Pedestals that are no average of raw values, being beyond all that the ADC can give."""
+    largest = largest_raw(subject.source)
+    if largest is None:
+        return
+    over = f"over {largest:,}, the largest raw value,"
+    leads_to = "no data are so large; is this another type's array?"
+    if gain_modes(subject.source) is not None:
+        leads_to = "psana takes the gain bits off the data first; are they still in these?"
+    yield from _beyond(subject, pedestals > largest, pedestals, over, leads_to)
+    below = "raw values have no sign; are these differences, or another type's?"
+    yield from _beyond(subject, pedestals < 0, pedestals, "below 0", below)
+
+
 def bad_pixels(subject: Subject, status: Array) -> Iterator[Finding]:
     """How much of each panel a pixel_status or status_extra takes away."""
     bad = status != 0
@@ -201,6 +219,18 @@ def zero_rms(subject: Subject, rms: Array) -> Iterator[Finding]:
             "these pixels gave no value in the dark, or always the same",
             _places(many, counts),
         )
+
+
+def _beyond(
+    subject: Subject, outside: Array, pedestals: Array, where: str, leads_to: str
+) -> Iterator[Finding]:
+    counts = _counts(subject, outside & np.isfinite(pedestals))
+    some = [one for one in counts if one.count]
+    if some:
+        most = max(one.fraction for one in some)
+        judge = subject.wrong if most > BEYOND_IS_WRONG else subject.suspicious
+        what = f"pedestals {where} in {_total(some, counts)}"
+        yield judge(what, leads_to, _places(some, counts))
 
 
 def _counts(subject: Subject, having: Array, without: Sequence[Asic] = ()) -> list[_Count]:

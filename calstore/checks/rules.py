@@ -7,15 +7,24 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from calstore.checks import form, gain, order, panels, values
+from calstore.checks import common_mode, form, gain, order, panels, values
 from calstore.checks.finding import Finding, Subject
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 Rule: TypeAlias = Callable[[Subject, Array], Iterator[Finding]]
 
+GEOMETRY: Final = "geometry"
+"""The type that is a text, with rules of its own in `checks.geometry`."""
+
 _RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
-    "pedestals": (values.finite, panels.one_value, panels.uncomputed, order.other_order),
+    "pedestals": (
+        values.finite,
+        panels.raw_range,
+        panels.one_value,
+        panels.uncomputed,
+        order.other_order,
+    ),
     "pixel_rms": (
         values.finite,
         values.negative_rms,
@@ -30,13 +39,13 @@ _RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "pixel_offset": (values.finite, order.other_order),
     "pixel_bkgd": (values.finite,),
     "pixel_mask": (values.finite, values.mask_values, panels.all_masked),
-    "common_mode": (values.finite,),
+    "common_mode": (values.finite, common_mode.parameters),
 }
 
 
 def is_judged(type_name: str) -> bool:
-    """Whether there are rules for a type; geometry and what psana does not know have none."""
-    return type_name in _RULES
+    """Whether there are rules for a type; what psana does not know has none."""
+    return type_name in _RULES or type_name == GEOMETRY
 
 
 def form_findings(subject: Subject, dtype: str, shape: tuple[int, ...]) -> tuple[Finding, ...]:

@@ -41,7 +41,7 @@ def check(
     """Judge the constants: shapes, dead panels, bad pixels, gains the wrong way round.
 
     Wrong is what no reader can make good data of; what is suspicious a person should look at.
-    Constants that no run gets are not judged, nor are geometry and files of other programs.
+    Constants that no run gets are not judged, nor are files of other programs.
     Whether the constants are right for the data only a person can say: calstore approve.
 
     Example: calstore check xppn4116/main --run 137

@@ -6,6 +6,8 @@ what a judgement of values needs besides. Sources are beside each table.
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -92,6 +94,30 @@ lcls-psana/PSCalib src/SegGeometry*.py; for an Epix10ka psana/detector/UtilsEpix
 configuration of a panel is (4, 176, 192).
 """
 
+_ADC_BITS: Final = {
+    **dict.fromkeys(("Jungfrau", "Epix10ka", "Epix10kaQuad", "Epix10ka2M"), 14),
+    **dict.fromkeys(("Epix100a", "Opal1000", "Opal2000", "Opal4000", "Opal8000"), 16),
+}
+"""Bits of a raw value that are signal; those above them say in which gain mode it was taken.
+
+psana/detector/UtilsJungfrau.py (bits 14 and 15 are the mode), UtilsEpix10ka.py:265-328 (bit 14);
+epix100 and opal fill all 16.
+"""
+
+_SEGMENTS: Final = {
+    "SENS2X1:V1": (185, 388),
+    "EPIX100:V1": (704, 768),
+    "EPIX10KA:V1": (352, 384),
+    "EPIX10KA:V2": (352, 384),
+    "JUNGFRAU:V1": (512, 1024),
+    "JUNGFRAU:V2": (512, 1024),
+    "PNCCD:V1": (512, 512),
+}
+"""Rows and columns of a geometry's segments (lcls-psana/PSCalib src/SegGeometryStore.py)."""
+
+_MATRIX: Final = re.compile(r"MTRX:(?:V2:)?([0-9]+):([0-9]+):[0-9.]+:[0-9.]+")
+"""A segment of any size: rows, columns, and the lengths of a pixel."""
+
 STATUS_BITS: Final = {
     1: "rms over its limit",
     2: "rms below its limit",
@@ -163,6 +189,35 @@ def expected_shapes(group: str, source: str, type_name: str) -> tuple[AnyShape, 
 def asic_shape(source: str) -> tuple[int, int] | None:
     """Rows and columns of a panel's chips; ``None`` where they are not known, or are no part."""
     return _ASICS.get(_device_name(source))
+
+
+def largest_raw(source: str) -> int | None:
+    """The largest raw value without its gain bits, in ADU; ``None`` where it is not known."""
+    bits = _ADC_BITS.get(_device_name(source))
+    return None if bits is None else 2**bits - 1
+
+
+def segment_pixels(name: str) -> int | None:
+    """The pixels of a segment of a geometry; ``None`` where psana knows no such segment."""
+    if name in _SEGMENTS:
+        return math.prod(_SEGMENTS[name])
+    matrix = _MATRIX.fullmatch(name)
+    return None if matrix is None else int(matrix[1]) * int(matrix[2])
+
+
+def pixels_of_modes(source: str, shape: tuple[int, ...]) -> int:
+    """The pixels of a detector, from the shape of its pedestals: those of one gain mode."""
+    has_modes = gain_modes(source) is not None and len(shape) > 2
+    return math.prod(shape[1:] if has_modes else shape)
+
+
+def pixels_of(group: str, source: str) -> tuple[int, ...]:
+    """How many pixels the detector can have; none where that is a matter of its settings."""
+    shapes = expected_shapes(group, source, "pedestals")
+    known = [tuple(length for length in shape if length is not None) for shape in shapes]
+    if any(len(lengths) < len(shape) for lengths, shape in zip(known, shapes, strict=True)):
+        return ()
+    return tuple(pixels_of_modes(source, lengths) for lengths in known)
 
 
 def status_bits(source: str) -> dict[int, str]:

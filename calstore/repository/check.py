@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from calstore.checks import form, rules, values
+from calstore.checks import form, geometry, rules, values
 from calstore.checks.finding import Finding, Subject
 from calstore.errors import Invalid
 from calstore.formats import psana_text
@@ -116,7 +116,7 @@ def check(
     NotFound
         When there is no such detector, or nothing to judge for it.
     Invalid
-        When a type is given without a detector, or one that has no rules, as geometry.
+        When a type is given without a detector, or one that has no rules.
     Corrupt
         When an array is not what was stored.
     """
@@ -133,9 +133,10 @@ def check(
     parts = [part for one, manifest in selected.items() for part in _parts(version, one, manifest)]
     found = _Found({one: _pairs(whole[one], type_name, run) for one in selected})
     for part in parts:
-        found.add(part.detector, _form_findings(part))
+        found.add(part.detector, _form_findings(part, found))
     for one in selected:
         found.add(one, _shapes_apart(one, found.pairs[one]))
+        found.add(one, _geometries_apart(one, found))
         found.add(one, _panels_apart(one, whole[one], type_name, run))
     sizes = _judge_values(parts, found, progress)
     judged = Counter[Detector]()
@@ -179,11 +180,14 @@ class _Found:
     ----------
     silent
         Detector and digest of an rms → the indices of its pixels without noise.
+    texts
+        Digest of a geometry → its text.
     """
 
     pairs: Mapping[Detector, Sequence[_Pair]]
     findings: dict[Detector, list[Finding]] = field(default_factory=dict)
     silent: dict[tuple[Detector, Digest], Array] = field(default_factory=dict)
+    texts: dict[Digest, bytes] = field(default_factory=dict)
 
     def add(self, detector: Detector, findings: Iterable[Finding]) -> None:
         """Keep some findings."""
@@ -221,7 +225,8 @@ def _parts(version: Version, key: Detector, manifest: DetectorManifest) -> Itera
 
 def _pairs(manifest: DetectorManifest, type_name: str | None, run: int | None) -> tuple[_Pair, ...]:
     """What the same runs get of types that belong together, equal pairs once."""
-    kinds = [("pedestals", other) for other in _OF_A_DARK] + [("pixel_rms", "pixel_status")]
+    beside = (*_OF_A_DARK, rules.GEOMETRY)
+    kinds = [*(("pedestals", other) for other in beside), ("pixel_rms", "pixel_status")]
     pairs: list[_Pair] = []
     for basis, other in kinds:
         if basis not in manifest.constants or type_name not in (None, basis, other):
@@ -241,12 +246,17 @@ def _pairs(manifest: DetectorManifest, type_name: str | None, run: int | None) -
     return tuple(pairs)
 
 
-def _form_findings(part: _Part) -> tuple[Finding, ...]:
-    content = part.constant.constant.content
+def _form_findings(part: _Part, found: _Found) -> tuple[Finding, ...]:
+    """What is odd about a constant before any array is read; the text of a geometry is."""
+    content, subject = part.constant.constant.content, part.subject
     if isinstance(content, ArrayReference):
-        return rules.form_findings(part.subject, content.dtype, content.shape)
-    # Files in groups of other programs, as HDF5 in Xtcav::CalibV1, are theirs.
-    return () if group(part.subject.group) is None else tuple(form.opaque(part.subject))
+        return rules.form_findings(subject, content.dtype, content.shape)
+    if group(subject.group) is None:
+        return ()  # of other programs, as HDF5 in Xtcav::CalibV1
+    if subject.type_name != rules.GEOMETRY:
+        return tuple(form.opaque(subject))
+    found.texts[content.digest] = part.constant.data
+    return tuple(geometry.geometry(subject, found.texts[content.digest]))
 
 
 def _shapes_apart(key: Detector, pairs: Iterable[_Pair]) -> Iterator[Finding]:
@@ -262,6 +272,18 @@ def _shapes_apart(key: Detector, pairs: Iterable[_Pair]) -> Iterator[Finding]:
                 f"the shape is {shape}, that of the pedestals of these runs {pedestals}",
                 "psana fails when it combines them, or combines other pixels",
             )
+
+
+def _geometries_apart(key: Detector, found: _Found) -> Iterator[Finding]:
+    """Geometries of one run that place other pixels than its pedestals have."""
+    for pair in found.pairs[key]:
+        if pair.other_type != rules.GEOMETRY or pair.other is None:
+            continue
+        text = found.texts.get(pair.other.content.digest)
+        pedestals = _shape(key, pair.basis_type, pair.basis)
+        if text is not None and pedestals:
+            subject = Subject(*key, rules.GEOMETRY, pair.runs)
+            yield from geometry.beside_pedestals(subject, text, pedestals)
 
 
 def _shape(key: Detector, type_name: str, constant: Constant) -> tuple[int, ...] | None:
