@@ -153,7 +153,7 @@ def test_the_store_of_another_can_be_read_and_says_that_it_cannot_be_written(
     for words in (
         ("refs",),
         ("coverage", "xpp/main", "--run", "7"),
-        ("check", "xpp/main"),
+        ("check", "xpp/main", "Opal1000.0"),
         ("materialize", "xpp/main", "mine/view"),
         ("status", "mine/view"),
         ("diff", "xpp/main", "./mine/view"),
