@@ -1,0 +1,1 @@
+"""How constants are applied: where the pixels are."""

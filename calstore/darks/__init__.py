@@ -1,0 +1,1 @@
+"""How constants are computed from dark frames: numpy and numba, no store, no files."""
