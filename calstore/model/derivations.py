@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from calstore.errors import Invalid
+from calstore.model.arrays import ArrayReference
 from calstore.model.canonical import Value, decode, encode
 from calstore.model.digest import Reference
 from calstore.model.fields import mapping, natural, require_keys, text
@@ -18,10 +19,46 @@ MAX_BYTES: Final = 1024 * 1024
 MEASURED: Final = "measured"
 COMPUTED: Final = "computed"
 ABSENT: Final = "absent"
+FRAMES: Final = "frames"
 ORIGINS: Final = (MEASURED, COMPUTED, ABSENT)
 """Where the values of a gain mode come from; of an absent one they are psana's fill-in."""
 
 Parameter: TypeAlias = "bool | int | float | str"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One thing that a derivation was made from: an array, a blob, or frames.
+
+    Parameters
+    ----------
+    kind
+        ``array``, ``blob``, or ``frames`` for what an input manifest describes.
+    content
+        The array, the blob or the input manifest.
+    """
+
+    kind: str
+    content: ArrayReference | Reference
+
+    def __post_init__(self) -> None:
+        is_array = isinstance(self.content, ArrayReference)
+        if self.kind not in ("array", "blob", FRAMES) or is_array != (self.kind == "array"):
+            raise Invalid(f"an input of kind {self.kind!r}: {self.content}")
+
+    def to_value(self) -> dict[str, Value]:
+        """The input as a derivation holds it."""
+        return {self.kind: self.content.to_value()}
+
+    @classmethod
+    def from_value(cls, value: Value) -> Input:
+        """The input that a derivation holds; `Invalid` for anything else."""
+        fields = mapping(value, "derivation's input")
+        if len(fields) != 1:
+            raise Invalid(f"an input is one of array, blob and frames, not {sorted(fields)}")
+        ((kind, item),) = fields.items()
+        read = ArrayReference.from_value if kind == "array" else Reference.from_value
+        return cls(kind, read(item))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +75,7 @@ class DerivationManifest:
     parameters
         All of them, defaults too.
     inputs
-        Role → what was read: an input manifest (``frames``, ``frames/FH``), an array
-        (``pixel_gain``) or a blob (``geometry``).
+        Role → what was read: ``frames``, or ``frames/FH`` for each mode, ``pixel_gain``.
     modes
         Gain mode → one of `ORIGINS`; empty for a detector without modes.
     """
@@ -47,7 +83,7 @@ class DerivationManifest:
     recipe: str
     version: int
     parameters: Mapping[str, Parameter]
-    inputs: Mapping[str, Reference]
+    inputs: Mapping[str, Input]
     modes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -90,7 +126,7 @@ class DerivationManifest:
             text(fields["recipe"], "recipe"),
             natural(fields["version"], "version of a recipe"),
             _parameters(fields["parameters"]),
-            {role: Reference.from_value(item) for role, item in inputs.items()},
+            {role: Input.from_value(item) for role, item in inputs.items()},
             {mode: text(origin, "origin of a mode") for mode, origin in modes.items()},
         )
 

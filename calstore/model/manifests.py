@@ -18,7 +18,7 @@ from calstore.model.runs import RunRange
 FORMAT: Final = 1
 MAX_BYTES: Final = 16 * 1024 * 1024
 
-_CONSTANT_KEYS: Final = frozenset({"array", "blob", "name", "serials", "source"})
+_CONSTANT_KEYS: Final = frozenset({"array", "blob", "derivation", "name", "serials", "source"})
 
 Detector: TypeAlias = tuple[str, str]
 """A group and a source, as in ``("Epix100a::CalibV1", "XppGon.0:Epix100a.1")``."""
@@ -39,12 +39,16 @@ class Constant:
         The verbatim file that the array was read from; ``None`` when it is rendered.
     serials
         The panels that it was made for, in the order of the array; empty where nobody said.
+    derivation
+        The manifest of how it was computed, in which its role is its type; ``None`` for what
+        came from elsewhere.
     """
 
     content: ArrayReference | Reference
     name: str | None = None
     source: Reference | None = None
     serials: tuple[str, ...] = ()
+    derivation: Reference | None = None
 
     def __post_init__(self) -> None:
         if self.name is not None:
@@ -53,6 +57,8 @@ class Constant:
             raise Invalid(f"the serials {self.serials!r}: each is a printable text")
         if self.source is not None and isinstance(self.content, Reference):
             raise Invalid("a blob is its own source")
+        if self.derivation is not None and isinstance(self.content, Reference):
+            raise Invalid("a blob with a derivation; only arrays are computed")
 
     def renamed(self) -> Constant:
         """The constant for other runs: its file's name spells the old ones, so it is dropped.
@@ -68,6 +74,8 @@ class Constant:
         """The constant as a detector manifest holds it."""
         kind = "array" if isinstance(self.content, ArrayReference) else "blob"
         value: dict[str, Value] = {kind: self.content.to_value()}
+        if self.derivation is not None:
+            value["derivation"] = self.derivation.to_value()
         if self.name is not None:
             value["name"] = self.name
         if self.serials:
@@ -88,8 +96,11 @@ class Constant:
             content = ArrayReference.from_value(fields["array"])
         else:
             content = Reference.from_value(fields["blob"])
-        source = Reference.from_value(fields["source"]) if "source" in fields else None
-        return cls(content, name, source, _serials(fields))
+        source, derivation = (
+            Reference.from_value(fields[key]) if key in fields else None
+            for key in ("source", "derivation")
+        )
+        return cls(content, name, source, _serials(fields), derivation)
 
 
 Constants: TypeAlias = Mapping[str, Mapping[RunRange, Constant]]
