@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from calstore.errors import Invalid
-from calstore.model.inputs import Selection
+from calstore.model.inputs import Evidence, Selection
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+__all__ = ["Block", "Contents", "DetectorData", "Evidence", "FrameSource", "Part", "Step"]
 
 SHARE: Final = 32
 """How many frames in a row belong to one process where several share a run."""
@@ -76,15 +78,6 @@ class Contents:
     experiment: str
     run: int | None
     detectors: tuple[DetectorData, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """One file that frames were read from, as it was then."""
-
-    path: str
-    size: int
-    modified_ns: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,35 @@ class Frames:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """One file that frames were read from, as it was then.
+
+    Parameters
+    ----------
+    modified_ns
+        When it was last written, in nanoseconds since 1970.
+    """
+
+    path: str
+    size: int
+    modified_ns: int
+
+    def to_value(self) -> dict[str, Value]:
+        """The file as a record holds it."""
+        return {"modified_ns": self.modified_ns, "path": self.path, "size": self.size}
+
+    @classmethod
+    def from_value(cls, value: Value) -> Evidence:
+        """The file that a record holds; `Invalid` for anything else."""
+        fields = require_keys(value, {"modified_ns", "path", "size"}, "file of evidence")
+        return cls(
+            text(fields["path"], "path"),
+            natural(fields["size"], "size"),
+            natural(fields["modified_ns"], "time"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class InputManifest:
     """What was read for a derivation: one detector's frames of one step of one run.
 

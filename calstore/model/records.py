@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from calstore.errors import Invalid
+from calstore.model.arrays import ArrayReference
 from calstore.model.canonical import Value, decode, encode
 from calstore.model.digest import Digest, Reference, sha256, xxh128
 from calstore.model.fields import items, mapping, natural, octets, require_keys, text
+from calstore.model.inputs import Evidence
 
 MAX_BYTES: Final = 64 * 1024
 BRANCH: Final = "branch"
@@ -20,6 +22,9 @@ GOOD: Final = "good"
 STATUSES: Final = (GOOD, "rejected", "superseded")
 SETTINGS: Final = "settings"
 """The log of a store's settings."""
+INPUTS: Final = "inputs"
+RESULTS: Final = "results"
+"""Logs below these are of one input manifest, and of one derivation."""
 
 _WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _REQUIRED = {
@@ -35,7 +40,7 @@ _REQUIRED = {
     "why",
     "writer",
 }
-_OPTIONAL = frozenset({"kind", "manifest", "settings", "status"})
+_OPTIONAL = frozenset({"evidence", "kind", "manifest", "results", "settings", "status"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,10 @@ class Record:
         Of an approval alone: one of `STATUSES`.
     settings
         Of the log `SETTINGS` alone: all of them, as they are from now on.
+    evidence
+        Of an input alone: the files that its frames were read from this time.
+    results
+        Of a derivation alone: role → the array that came out.
     """
 
     log: str
@@ -156,6 +165,8 @@ class Record:
     kind: str | None = None
     status: str | None = None
     settings: Mapping[str, str] | None = None
+    evidence: tuple[Evidence, ...] | None = None
+    results: Mapping[str, ArrayReference] | None = None
 
     def __post_init__(self) -> None:
         family = self.log.partition("/")[0]
@@ -169,6 +180,10 @@ class Record:
             raise Invalid(f"a record of {self.log} with the status {self.status!r}")
         if (self.settings is not None) != (family == SETTINGS):
             raise Invalid(f"a record of {self.log} with the settings {self.settings!r}")
+        if (self.evidence is not None) != (family == INPUTS):
+            raise Invalid(f"a record of {self.log} with the evidence {self.evidence!r}")
+        if (self.results is not None) != (family == RESULTS):
+            raise Invalid(f"a record of {self.log} with the results {self.results!r}")
 
     @property
     def name(self) -> str:
@@ -202,6 +217,10 @@ class Record:
             value["status"] = self.status
         if self.settings is not None:
             value["settings"] = dict(self.settings)
+        if self.evidence is not None:
+            value["evidence"] = [file.to_value() for file in self.evidence]
+        if self.results is not None:
+            value["results"] = {role: array.to_value() for role, array in self.results.items()}
         return value
 
     @classmethod
@@ -244,11 +263,21 @@ class Record:
             kind=None if kind is None else text(kind, "record's kind"),
             status=None if status is None else text(status, "record's status"),
             settings=None if settings is None else _settings(settings),
+            evidence=_evidence(fields["evidence"]) if "evidence" in fields else None,
+            results=_results(fields["results"]) if "results" in fields else None,
         )
 
 
 def _settings(value: Value) -> dict[str, str]:
     return {key: text(item, "setting") for key, item in mapping(value, "settings").items()}
+
+
+def _evidence(value: Value) -> tuple[Evidence, ...]:
+    return tuple(Evidence.from_value(item) for item in items(value, "evidence"))
+
+
+def _results(value: Value) -> dict[str, ArrayReference]:
+    return {key: ArrayReference.from_value(item) for key, item in mapping(value, "results").items()}
 
 
 def parent_of(record: Record, data: bytes) -> Parent:
