@@ -9,9 +9,10 @@ from typing import Final
 
 from calstore.errors import CalstoreError, Corrupt
 from calstore.model.arrays import ArrayReference
+from calstore.model.derivations import FRAMES, DerivationManifest
 from calstore.model.digest import Reference
 from calstore.model.manifests import DetectorManifest, SetManifest
-from calstore.model.records import SETTINGS
+from calstore.model.records import INPUTS, RESULTS, SETTINGS, Record
 from calstore.repository.store import Store
 from calstore.store import logs, objects
 from calstore.store.backend import Backend
@@ -25,7 +26,7 @@ class Reach:
     ----------
     users
         Key of an object's file or folder → the keys of what refers to it; at the top, the
-        names of records.
+        names of refs' records and the keys of others.
     references
         Key → what refers to it says of it.
     damages
@@ -46,13 +47,18 @@ class Reach:
             if user in seen:
                 continue
             seen.add(user)
-            if "@" in user and not user.startswith("approvals/"):
+            if "@" in user:
                 found.add(user)
             waiting.extend(self.users.get(user, ()))
         return sorted(found, key=_by_name_and_number)
 
 
-EVERYTHING: Final = ("refs/", "approvals/", f"{SETTINGS}/")
+_FOLDERS: Final = {
+    "array": objects.ARRAYS,
+    "blob": objects.BLOBS,
+    FRAMES: objects.MANIFESTS,
+}
+EVERYTHING: Final = ("refs/", "approvals/", f"{SETTINGS}/", f"{INPUTS}/", f"{RESULTS}/")
 """The families of logs that a store has."""
 
 
@@ -65,9 +71,27 @@ def reach(store: Store, families: tuple[str, ...] = EVERYTHING) -> Reach:
     for log in sorted(logs_found):
         for entry in _records(store.backend, log, found):
             found.records += 1
-            if entry.record.manifest is not None:
-                _walk_set(store.backend, entry.record.manifest, entry.record.name, found)
+            _walk_record(store.backend, entry.record, found)
     return found
+
+
+def _walk_record(backend: Backend, record: Record, found: Reach) -> None:
+    if record.manifest is None:
+        return
+    family = record.log.partition("/")[0]
+    if family == "refs":
+        _walk_set(backend, record.manifest, record.name, found)
+        return
+    user = f"{record.log}/{record.number:08d}"
+    if family == INPUTS:
+        _enter(
+            objects.key_of(objects.MANIFESTS, record.manifest.digest), user, record.manifest, found
+        )
+    elif family == RESULTS:
+        # The arrays that came out may have been pruned: they would be computed again.
+        _walk_derivation(backend, record.manifest, user, found)
+    else:
+        _walk_set(backend, record.manifest, user, found)
 
 
 @contextlib.contextmanager
@@ -170,6 +194,22 @@ def _walk_detector(backend: Backend, reference: Reference, user: str, found: Rea
             _enter(objects.key_of(folder, content.digest), key, content, found)
             if source is not None:
                 _enter(objects.key_of(objects.BLOBS, source.digest), key, source, found)
+            if constant.derivation is not None:
+                _walk_derivation(backend, constant.derivation, key, found)
+
+
+def _walk_derivation(backend: Backend, reference: Reference, user: str, found: Reach) -> None:
+    key = objects.key_of(objects.MANIFESTS, reference.digest)
+    if not _enter(key, user, reference, found):
+        return
+    try:
+        data = objects.get(backend, objects.MANIFESTS, reference)
+        inputs = DerivationManifest.decoded(data).inputs
+    except CalstoreError as error:
+        found.damages.append(_unreadable(error, backend, key))
+        return
+    for item in inputs.values():
+        _enter(objects.key_of(_FOLDERS[item.kind], item.content.digest), key, item.content, found)
 
 
 def _enter(key: str, user: str, reference: Reference | ArrayReference, found: Reach) -> bool:
