@@ -33,16 +33,17 @@ class GainModes:
         filled with 1 and 0.
     adu_per_kev
         The nominal gain in each mode. Those of a Jungfrau are below 0 where its signal counts
-        downwards.
+        downwards. Empty where psana knows none.
     """
 
     names: tuple[str, ...]
     measured: int
-    adu_per_kev: tuple[float, ...]
+    adu_per_kev: tuple[float, ...] = ()
 
 
 # The order of the axis: lcls-psana/Detector src/UtilsEpix10ka.py; the gains are what psana fills
-# in for modes without any (16.4, 5.466, 0.164 for high, medium, low).
+# in for modes without any (16.4, 5.466, 0.164 for high, medium, low). An epixhr2x2 is treated as
+# an epix10ka (psana/detector/UtilsEpix10ka.py:53-77).
 _EPIX10KA: Final = GainModes(
     ("FH", "FM", "FL", "AHL-H", "AML-M", "AHL-L", "AML-L"),
     5,
@@ -52,12 +53,30 @@ _EPIX10KA: Final = GainModes(
 # Nominal at LCLS; lcls-psana/Detector src/UtilsJungfrau.py has the order.
 _JUNGFRAU: Final = GainModes(("G0", "G1", "G2"), 3, (41.5, -1.39, -0.11))
 
+COMPUTED_FROM: Final = {"AHL-L": "AHL-H", "AML-L": "AML-M"}
+"""Gain modes that no dark measures → the one from whose pedestals theirs are computed."""
+
+# psana/detector/UtilsEpixm320Calib.py and UtilsEpixUHR.py:36.
+_EPIXM320: Final = GainModes(("AHL", "SH", "SL"), 3)
+_EPIXUHR: Final = GainModes(
+    ("FHG", "FMG", "FLG1", "FLG2", "AHLG1", "AHLG2", "AMLG1", "AMLG2"), measured=8
+)
+
 _MODES: Final = {
     "Jungfrau": _JUNGFRAU,
     "Epix10ka": _EPIX10KA,
     "Epix10kaQuad": _EPIX10KA,
     "Epix10ka2M": _EPIX10KA,
 }
+
+_MODES_OF_KIND: Final = {
+    **{name.casefold(): modes for name, modes in _MODES.items()},
+    **dict.fromkeys(("epixhr", "epixhr2x2", "epixhr1x4", "epixhremu"), _EPIX10KA),
+    "jungfrauemu": _JUNGFRAU,
+    **dict.fromkeys(("epixm", "epixm320"), _EPIXM320),
+    **dict.fromkeys(("epixuhr", "epixuhr3x2"), _EPIXUHR),
+}
+"""By the kind that raw data name, in small letters: a device of LCLS-I, or a type of LCLS-II."""
 
 _DISPUTED: Final = frozenset({"Epix10k"})
 """psana takes its constants for an Epix10ka's and divides, AMI multiplies."""
@@ -104,6 +123,24 @@ psana/detector/UtilsJungfrau.py (bits 14 and 15 are the mode), UtilsEpix10ka.py:
 epix100 and opal fill all 16.
 """
 
+_SIGNAL_MASKS: Final = {
+    **{name.casefold(): 2**bits - 1 for name, bits in _ADC_BITS.items()},
+    **dict.fromkeys(("cspad", "cspad2x2", "epix10k", "jungfrauemu"), 0x3FFF),
+    **dict.fromkeys(("epixhr", "epixhr2x2", "epixhr1x4", "epixhremu"), 0x3FFF),
+    **dict.fromkeys(("epixm", "epixm320", "epixuhr"), 0x7FFF),
+    "epixuhr3x2": 0x0FFE,
+    **dict.fromkeys(("epix100", "epix100hw", "opal", "archon", "axis", "rayonix"), 0xFFFF),
+}
+"""The mask of the same bits by the kind that raw data name, in small letters.
+
+``_data_bit_mask`` in psana/detector/epix10ka.py:40, epixhr2x2.py:26, epixm320.py:43, epixuhr.py:12,
+epixuhr3x2.py:32, jungfrau.py:26 and epix100.py:33; psana1 takes 0x3fff for whatever it does
+(lcls-psana/Detector src/UtilsCalib.py), which is right for cspad.
+"""
+
+_BAD_SWITCH_KINDS: Final = frozenset({"jungfrau", "jungfrauemu"})
+"""Kinds whose two highest bits are never ``10`` unless a pixel fails to switch its gain."""
+
 _SEGMENTS: Final = {
     "SENS2X1:V1": (185, 388),
     "EPIX100:V1": (704, 768),
@@ -149,6 +186,21 @@ def has_pixels(type_name: str) -> bool:
 def gain_modes(source: str) -> GainModes | None:
     """The gain modes of a detector that switches; ``None`` for one that does not."""
     return _MODES.get(_device_name(source))
+
+
+def modes_of_kind(kind: str) -> GainModes | None:
+    """The gain modes of a kind as raw data name it (``Epix10ka2M``, ``jungfrau``), or ``None``."""
+    return _MODES_OF_KIND.get(kind.casefold())
+
+
+def signal_mask(kind: str) -> int | None:
+    """The bits of a raw value that are signal, by kind; ``None`` for a kind that is not known."""
+    return _SIGNAL_MASKS.get(kind.casefold())
+
+
+def tells_bad_switches(kind: str) -> bool:
+    """Whether gain bits ``10`` of a raw value say that the pixel failed to switch its gain."""
+    return kind.casefold() in _BAD_SWITCH_KINDS
 
 
 def gain_use(source: str) -> GainUse | None:

@@ -1,0 +1,267 @@
+"""Exact integer sums of raw frames, and order statistics of the first ones, for each pixel.
+
+A tile of pixels is taken through all frames of a block while its sums stay in the processor's
+cache. The loops run over neighbouring pixels, and are several, so that each needs few arrays and
+becomes vector instructions. A thread has a range of pixels of its own, and no lock of Python's.
+
+Words of 16 and of 32 bits have functions of their own, so that two processes that compile at the
+same time never write two things into one file of numba's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numba as nb
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+TILE = 8192
+"""Pixels of a tile of sums, which fit in the second level of cache."""
+
+SORTED_TILE = 1024
+"""Pixels of a tile of the first frames: some 50 of them fit in the second level of cache."""
+
+
+class Rule(NamedTuple):
+    """What holds for every pixel; each is a scalar of the words' dtype.
+
+    ``low`` and ``high`` are the levels below and above which a value is out of range.
+    """
+
+    mask: Any
+    flip: Any
+    low: Any
+    high: Any
+
+
+class Gates(NamedTuple):
+    """The lowest level inside the gate of each pixel, and how many more there are above it."""
+
+    lowest: Array
+    width: Array
+
+
+class Sums(NamedTuple):
+    """What is added up, for each pixel; ``total`` and ``squares`` of the levels above the gate's.
+
+    ``bad`` has no elements unless gain bits ``10`` are looked for.
+    """
+
+    inside: Array
+    total: Array
+    squares: Array
+    below: Array
+    above: Array
+    minimum: Array
+    maximum: Array
+    bad: Array
+
+
+def _cached(function: Callable[..., Any]) -> Any:
+    """Compiled, and kept on disk where a place for that can be found."""
+    try:
+        return nb.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # numba: no locator available, neither the package nor the home is ours
+        return nb.njit(nogil=True)(function)
+
+
+@nb.njit(nogil=True)
+def _add(words, rows, pixels, rule, gates, sums, wide):  # type: ignore[no-untyped-def]
+    scratch = (
+        np.empty(TILE, words.dtype),
+        np.zeros((3, TILE), np.uint16),
+        np.zeros((2, TILE), wide.dtype),
+    )
+    for start in range(pixels[0], pixels[1], TILE):
+        _add_tile(words, rows, start, min(start + TILE, pixels[1]), rule, gates, sums, scratch)
+
+
+@nb.njit(nogil=True)
+def _add_tile(words, rows, start, stop, rule, gates, sums, scratch):  # type: ignore[no-untyped-def]
+    size = stop - start
+    level = scratch[0][:size]
+    inside, below, above = scratch[1][0][:size], scratch[1][1][:size], scratch[1][2][:size]
+    total, squares = scratch[2][0][:size], scratch[2][1][:size]
+    lowest, width = gates.lowest[start:stop], gates.width[start:stop]
+    minimum, maximum = sums.minimum[start:stop], sums.maximum[start:stop]
+    bad = sums.bad[start:stop]
+    most = _frames_without_overflow(width, total.itemsize)
+    for first in range(0, rows.size, most):
+        for row in rows[first : first + most]:
+            word = words[row, start:stop]
+            for i in range(bad.size):
+                bad[i] |= (word[i] & 0xC000) == 0x8000
+            for i in range(size):
+                level[i] = (word[i] & rule.mask) ^ rule.flip
+            for i in range(size):
+                minimum[i] = min(minimum[i], level[i])
+                maximum[i] = max(maximum[i], level[i])
+            for i in range(size):
+                below[i] += level[i] < rule.low
+                above[i] += level[i] > rule.high
+            for i in range(size):
+                # What is below the gate wraps to a large number: one comparison does for both.
+                level[i] = level[i] - lowest[i]
+                is_inside = level[i] <= width[i]
+                inside[i] += is_inside
+                level[i] = level[i] if is_inside else 0
+            for i in range(size):
+                total[i] += level[i]
+                squares[i] += total.dtype.type(level[i]) * total.dtype.type(level[i])
+        _flush(inside, sums.inside[start:stop])
+        _flush(total, sums.total[start:stop])
+        _flush(squares, sums.squares[start:stop])
+        _flush(below, sums.below[start:stop])
+        _flush(above, sums.above[start:stop])
+
+
+@nb.njit(nogil=True)
+def _frames_without_overflow(width, itemsize):  # type: ignore[no-untyped-def]
+    """How many frames can be added before a square, or a count of 16 bits, overflows."""
+    widest = np.uint64(1)
+    for i in range(width.size):
+        widest = max(widest, np.uint64(width[i]))
+    largest = np.uint64(0xFFFFFFFF) if itemsize == 4 else np.uint64(0xFFFFFFFFFFFFFFFF)
+    return np.int64(min(largest // (widest * widest), np.uint64(0xFFFF)))
+
+
+@nb.njit(nogil=True)
+def _flush(part, whole):  # type: ignore[no-untyped-def]
+    for i in range(part.size):
+        whole[i] += part[i]
+    for i in range(part.size):
+        part[i] = 0
+
+
+@_cached
+def add_16(words, rows, pixels, rule, gates, sums):  # type: ignore[no-untyped-def]
+    """Add frames of 16 bits to the sums.
+
+    Parameters
+    ----------
+    words
+        ``(frame, pixel)``, unsigned.
+    rows
+        Which frames of them.
+    pixels
+        The first pixel and the one after the last.
+    """
+    _add(words, rows, pixels, rule, gates, sums, np.zeros(0, np.uint32))
+
+
+@_cached
+def add_32(words, rows, pixels, rule, gates, sums):  # type: ignore[no-untyped-def]
+    """Add frames of 32 bits to the sums, as `add_16`; no gate is wider than 31 bits."""
+    _add(words, rows, pixels, rule, gates, sums, np.zeros(0, np.uint64))
+
+
+@nb.njit(nogil=True)
+def _select(block, rank, bits, found):  # type: ignore[no-untyped-def]
+    """The value of this rank (0 is the smallest) in each column, bit by bit from the highest.
+
+    A bit is set when no more than ``rank`` values are below the number with it.
+    """
+    candidate, below = np.empty_like(found), np.empty(found.size, np.uint16)
+    found[:] = 0
+    for bit in range(bits - 1, -1, -1):
+        for i in range(found.size):
+            candidate[i] = found[i] | (1 << bit)
+            below[i] = 0
+        for row in block:
+            for i in range(found.size):
+                below[i] += row[i] < candidate[i]
+        for i in range(found.size):
+            found[i] = candidate[i] if below[i] <= rank else found[i]
+
+
+@nb.njit(nogil=True)
+def _levels(words, start, stop, rule, level):  # type: ignore[no-untyped-def]
+    for row in range(words.shape[0]):
+        for i in range(stop - start):
+            level[row, i] = (words[row, start + i] & rule.mask) ^ rule.flip
+
+
+@nb.njit(nogil=True)
+def _quantiles(words, pixels, rule, bits, ranks, out):  # type: ignore[no-untyped-def]
+    for start in range(pixels[0], pixels[1], SORTED_TILE):
+        stop = min(start + SORTED_TILE, pixels[1])
+        level = np.empty((words.shape[0], stop - start), words.dtype)
+        _levels(words, start, stop, rule, level)
+        for i in range(ranks.size):
+            _select(level, ranks[i], bits, out[i, start:stop])
+
+
+@_cached
+def quantiles_16(words, pixels, rule, bits, ranks, out):  # type: ignore[no-untyped-def]
+    """Put the levels of these ranks into ``out``, shape ``(rank, pixel)``, for each pixel."""
+    _quantiles(words, pixels, rule, bits, ranks, out)
+
+
+@_cached
+def quantiles_32(words, pixels, rule, bits, ranks, out):  # type: ignore[no-untyped-def]
+    """As `quantiles_16`, for words of 32 bits."""
+    _quantiles(words, pixels, rule, bits, ranks, out)
+
+
+@nb.njit(nogil=True)
+def _medians(words, pixels, rule, bits, wide, out):  # type: ignore[no-untyped-def]
+    """Twice the median, and four times the median distance from it: whole numbers both."""
+    count = words.shape[0]
+    for start in range(pixels[0], pixels[1], SORTED_TILE):
+        stop = min(start + SORTED_TILE, pixels[1])
+        size = stop - start
+        level = np.empty((count, size), words.dtype)
+        low, high = np.empty(size, words.dtype), np.empty(size, words.dtype)
+        _levels(words, start, stop, rule, level)
+        _select(level, (count - 1) // 2, bits, low)
+        _select(level, count // 2, bits, high)
+        distance = np.empty((count, size), wide.dtype)
+        near, far = np.empty(size, wide.dtype), np.empty(size, wide.dtype)
+        for row in range(count):
+            for i in range(size):
+                twice, middle = 2 * np.int64(level[row, i]), np.int64(low[i]) + np.int64(high[i])
+                distance[row, i] = abs(twice - middle)
+        _select(distance, (count - 1) // 2, bits + 1, near)
+        _select(distance, count // 2, bits + 1, far)
+        for i in range(size):
+            out[0, start + i] = np.int64(low[i]) + np.int64(high[i])
+            out[1, start + i] = np.int64(near[i]) + np.int64(far[i])
+
+
+@_cached
+def medians_16(words, pixels, rule, bits, out):  # type: ignore[no-untyped-def]
+    """Put twice the median level and four times the median distance from it into ``out``."""
+    _medians(words, pixels, rule, bits, np.zeros(0, np.uint32), out)
+
+
+@_cached
+def medians_32(words, pixels, rule, bits, out):  # type: ignore[no-untyped-def]
+    """As `medians_16`, for words of 32 bits."""
+    _medians(words, pixels, rule, bits, np.zeros(0, np.uint64), out)
+
+
+@_cached
+def mean_and_deviation(values):  # type: ignore[no-untyped-def]
+    """Mean and standard deviation of float64 values, in two passes in their order."""
+    mean = _compensated(values, 0.0, False) / values.size
+    return mean, np.sqrt(_compensated(values, mean, True) / values.size)
+
+
+@nb.njit(nogil=True)
+def _compensated(values, shift, squared):  # type: ignore[no-untyped-def]
+    """The sum of ``value - shift``, or of its square; what rounding drops is kept (Neumaier)."""
+    total, lost = 0.0, 0.0
+    for value in values:
+        term = value - shift
+        if squared:
+            term = term * term
+        added = total + term
+        if abs(total) >= abs(term):
+            lost += (total - added) + term
+        else:
+            lost += (term - added) + total
+        total = added
+    return total + lost
