@@ -91,31 +91,60 @@ def _add_tile(words, rows, start, stop, rule, gates, sums, scratch):  # type: ig
     most = _frames_without_overflow(width, total.itemsize)
     for first in range(0, rows.size, most):
         for row in rows[first : first + most]:
-            word = words[row, start:stop]
-            for i in range(bad.size):
-                bad[i] |= (word[i] & 0xC000) == 0x8000
-            for i in range(size):
-                level[i] = (word[i] & rule.mask) ^ rule.flip
-            for i in range(size):
-                minimum[i] = min(minimum[i], level[i])
-                maximum[i] = max(maximum[i], level[i])
-            for i in range(size):
-                below[i] += level[i] < rule.low
-                above[i] += level[i] > rule.high
-            for i in range(size):
-                # What is below the gate wraps to a large number: one comparison does for both.
-                level[i] = level[i] - lowest[i]
-                is_inside = level[i] <= width[i]
-                inside[i] += is_inside
-                level[i] = level[i] if is_inside else 0
-            for i in range(size):
-                total[i] += level[i]
-                squares[i] += total.dtype.type(level[i]) * total.dtype.type(level[i])
+            _note_bad_switches(words[row, start:stop], bad)
+            _levels(words[row, start:stop], rule, level)
+            _extremes(level, minimum, maximum)
+            _out_of_range(level, rule, below, above)
+            _gate(level, lowest, width, inside)
+            _squares(level, total, squares)
         _flush(inside, sums.inside[start:stop])
         _flush(total, sums.total[start:stop])
         _flush(squares, sums.squares[start:stop])
         _flush(below, sums.below[start:stop])
         _flush(above, sums.above[start:stop])
+
+
+@nb.njit(nogil=True)
+def _note_bad_switches(word, bad):  # type: ignore[no-untyped-def]
+    for i in range(bad.size):
+        bad[i] |= (word[i] & 0xC000) == 0x8000
+
+
+@nb.njit(nogil=True)
+def _levels(word, rule, level):  # type: ignore[no-untyped-def]
+    for i in range(word.size):
+        level[i] = (word[i] & rule.mask) ^ rule.flip
+
+
+@nb.njit(nogil=True)
+def _extremes(level, minimum, maximum):  # type: ignore[no-untyped-def]
+    for i in range(level.size):
+        minimum[i] = min(minimum[i], level[i])
+        maximum[i] = max(maximum[i], level[i])
+
+
+@nb.njit(nogil=True)
+def _out_of_range(level, rule, below, above):  # type: ignore[no-untyped-def]
+    for i in range(level.size):
+        below[i] += level[i] < rule.low
+        above[i] += level[i] > rule.high
+
+
+@nb.njit(nogil=True)
+def _gate(level, lowest, width, inside):  # type: ignore[no-untyped-def]
+    """Levels above the gate's lowest, 0 outside; below it they wrap to more than any width."""
+    for i in range(level.size):
+        above = level.dtype.type(level[i] - lowest[i])
+        is_inside = above <= width[i]
+        inside[i] += is_inside
+        level[i] = above if is_inside else level.dtype.type(0)
+
+
+@nb.njit(nogil=True)
+def _squares(level, total, squares):  # type: ignore[no-untyped-def]
+    for i in range(level.size):
+        total[i] += level[i]
+        squares[i] += total.dtype.type(level[i]) * total.dtype.type(level[i])
 
 
 @nb.njit(nogil=True)
@@ -169,19 +198,23 @@ def _select(block, rank, bits, found):  # type: ignore[no-untyped-def]
     for bit in range(bits - 1, -1, -1):
         for i in range(found.size):
             candidate[i] = found[i] | (1 << bit)
-            below[i] = 0
-        for row in block:
-            for i in range(found.size):
-                below[i] += row[i] < candidate[i]
+        _count_below(block, candidate, below)
         for i in range(found.size):
             found[i] = candidate[i] if below[i] <= rank else found[i]
 
 
 @nb.njit(nogil=True)
-def _levels(words, start, stop, rule, level):  # type: ignore[no-untyped-def]
+def _count_below(block, candidate, below):  # type: ignore[no-untyped-def]
+    below[:] = 0
+    for row in range(block.shape[0]):
+        for i in range(below.size):
+            below[i] += np.uint16(block[row, i] < candidate[i])
+
+
+@nb.njit(nogil=True)
+def _levels_of_block(words, start, stop, rule, level):  # type: ignore[no-untyped-def]
     for row in range(words.shape[0]):
-        for i in range(stop - start):
-            level[row, i] = (words[row, start + i] & rule.mask) ^ rule.flip
+        _levels(words[row, start:stop], rule, level[row])
 
 
 @nb.njit(nogil=True)
@@ -189,7 +222,7 @@ def _quantiles(words, pixels, rule, bits, ranks, out):  # type: ignore[no-untype
     for start in range(pixels[0], pixels[1], SORTED_TILE):
         stop = min(start + SORTED_TILE, pixels[1])
         level = np.empty((words.shape[0], stop - start), words.dtype)
-        _levels(words, start, stop, rule, level)
+        _levels_of_block(words, start, stop, rule, level)
         for i in range(ranks.size):
             _select(level, ranks[i], bits, out[i, start:stop])
 
@@ -212,23 +245,31 @@ def _medians(words, pixels, rule, bits, wide, out):  # type: ignore[no-untyped-d
     count = words.shape[0]
     for start in range(pixels[0], pixels[1], SORTED_TILE):
         stop = min(start + SORTED_TILE, pixels[1])
-        size = stop - start
-        level = np.empty((count, size), words.dtype)
-        low, high = np.empty(size, words.dtype), np.empty(size, words.dtype)
-        _levels(words, start, stop, rule, level)
-        _select(level, (count - 1) // 2, bits, low)
-        _select(level, count // 2, bits, high)
-        distance = np.empty((count, size), wide.dtype)
-        near, far = np.empty(size, wide.dtype), np.empty(size, wide.dtype)
-        for row in range(count):
-            for i in range(size):
-                twice, middle = 2 * np.int64(level[row, i]), np.int64(low[i]) + np.int64(high[i])
-                distance[row, i] = abs(twice - middle)
-        _select(distance, (count - 1) // 2, bits + 1, near)
-        _select(distance, count // 2, bits + 1, far)
-        for i in range(size):
-            out[0, start + i] = np.int64(low[i]) + np.int64(high[i])
-            out[1, start + i] = np.int64(near[i]) + np.int64(far[i])
+        level = np.empty((count, stop - start), words.dtype)
+        distance = np.empty(level.shape, wide.dtype)
+        pair = np.empty((2, stop - start), words.dtype)
+        wide_pair = np.empty((2, stop - start), wide.dtype)
+        _levels_of_block(words, start, stop, rule, level)
+        _two_in_the_middle(level, bits, pair, out[0, start:stop])
+        _distances(level, out[0, start:stop], distance)
+        _two_in_the_middle(distance, bits + 1, wide_pair, out[1, start:stop])
+
+
+@nb.njit(nogil=True)
+def _two_in_the_middle(block, bits, pair, added):  # type: ignore[no-untyped-def]
+    """The sum of the two values in the middle of each column: twice its median."""
+    _select(block, (block.shape[0] - 1) // 2, bits, pair[0])
+    _select(block, block.shape[0] // 2, bits, pair[1])
+    for i in range(added.size):
+        added[i] = np.int64(pair[0, i]) + np.int64(pair[1, i])
+
+
+@nb.njit(nogil=True)
+def _distances(level, twice_median, distance):  # type: ignore[no-untyped-def]
+    """Twice the distance of each value from the median of its column."""
+    for row in range(level.shape[0]):
+        for i in range(twice_median.size):
+            distance[row, i] = abs(2 * np.int64(level[row, i]) - twice_median[i])
 
 
 @_cached
