@@ -30,6 +30,9 @@ PEDESTAL_LOW: Final = 32
 BAD_SWITCH: Final = 64
 """Bits of the status, psana's (psana/detector/UtilsCalib.py:375-430, UtilsJungfrauCalib.py:111)."""
 
+SIGMAS_OF_INNER_90: Final = 3.2897072539029444
+"""From the 5 % to the 95 % quantile of a Gaussian: 2·Φ⁻¹(0.95)."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DarkConstants:
@@ -147,19 +150,32 @@ def _of_all(values: Array, least: float, largest: float, n_low: float, n_high: f
 def _of_panels(
     values: Array, is_judge: Array, least: float, largest: float, n_low: float, n_high: float
 ) -> Limits:
-    """Median and median distance from it over the good pixels of each panel."""
+    """Median and spread over the good pixels of each panel: another panel may differ."""
     is_good = is_judge & (values >= least) & (values <= largest)
     panels = values.reshape(-1, *values.shape[-2:])
     low, high = np.full(len(panels), least), np.full(len(panels), largest)
     for number, good in enumerate(is_good.reshape(panels.shape)):
         if not good.any():
             continue
-        judges = panels[number][good]
-        middle = np.median(judges)
-        spread = SIGMA_OF_MAD * np.median(np.abs(judges - middle))
+        middle, spread = _middle_and_spread(panels[number][good])
         if n_low > 0:
             low[number] = max(middle - n_low * spread, least)
         if n_high > 0:
             high[number] = min(middle + n_high * spread, largest)
     shape = (*values.shape[:-2], 1, 1)
     return Limits(low.reshape(shape), high.reshape(shape))
+
+
+def _middle_and_spread(values: Array) -> tuple[float, float]:
+    """Median, and a sigma that up to one value in twenty on each side has no part in.
+
+    The larger one of two sigmas, as a Gaussian has both of them: by the median distance from the
+    median, and by where the inner 90 % are. The first alone would call a whole chip bad whose level
+    is another than that of most chips.
+    """
+    ordered = np.sort(values)
+    last = len(ordered) - 1
+    middle = float(ordered[last // 2] + ordered[-(-last // 2)]) / 2
+    by_distance = SIGMA_OF_MAD * float(np.median(np.abs(ordered - middle)))
+    inner = float(ordered[last - last // 20] - ordered[last // 20])
+    return middle, max(by_distance, inner / SIGMAS_OF_INNER_90)
