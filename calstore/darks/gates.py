@@ -74,7 +74,9 @@ def gates_of(frames: Array, recipe: DarkRecipe, threads: int = 1) -> Gates:
     levels = Levels.of(recipe, frames.dtype)
     make = _psana if recipe.name == PSANA else _robust
     lo, hi = make(levels, frames, recipe, threads)
-    hi = np.minimum(hi, lo + WIDEST)
+    limits = np.iinfo(frames.dtype)
+    lo = np.maximum(lo, limits.min)
+    hi = np.minimum(np.minimum(hi, lo + WIDEST), limits.max)
     is_empty = lo > hi
     lo[is_empty], hi[is_empty] = 1, 0
     shape = frames.shape[1:]

@@ -26,6 +26,9 @@ VERSIONS: Final = {PSANA: 1, ROBUST: 1}
 MIN_FRAMES: Final = 3
 """psana makes nothing from fewer."""
 
+MOST_GATE_FRAMES: Final = 0xFFFF
+"""The kernels count the first frames in 16 bits; they are kept in memory besides."""
+
 _SIGNED: Final = frozenset({"int16", "int32"})
 _BITS: Final = {"uint8": 8, "uint16": 16, "int16": 16, "uint32": 32, "int32": 32}
 
@@ -229,8 +232,8 @@ _RULES: Final[dict[str, _Rule]] = {
         f"a whole number, {MIN_FRAMES} or more, or 0 for all",
     ),
     "gate_frames": (
-        lambda value: _is_natural(value) and value >= MIN_FRAMES,
-        f"a whole number, {MIN_FRAMES} or more",
+        lambda value: _is_natural(value) and MIN_FRAMES <= value <= MOST_GATE_FRAMES,
+        f"a whole number from {MIN_FRAMES} to {MOST_GATE_FRAMES}",
     ),
     "skip": _NATURAL,
     "data_bits": (lambda value: _is_natural(value) and value > 0, "a mask of bits"),
