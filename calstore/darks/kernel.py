@@ -25,6 +25,12 @@ SORTED_TILE = 1024
 """Pixels of a tile of the first frames: some 50 of them fit in the second level of cache."""
 
 
+GROUP = (0,) * 8
+ALONE = (0,)
+"""How many frames are added at once: the length of a tuple is known when a function is compiled,
+so that a loop over it is unrolled."""
+
+
 class Rule(NamedTuple):
     """What holds for every pixel; each is a scalar of the words' dtype.
 
@@ -71,7 +77,7 @@ def _cached(function: Callable[..., Any]) -> Any:
 @nb.njit(nogil=True)
 def _add(words, rows, pixels, rule, gates, sums, wide):  # type: ignore[no-untyped-def]
     scratch = (
-        np.empty(TILE, words.dtype),
+        np.empty(len(GROUP) * TILE, words.dtype),
         np.zeros((3, TILE), np.uint16),
         np.zeros((2, TILE), wide.dtype),
     )
@@ -82,26 +88,45 @@ def _add(words, rows, pixels, rule, gates, sums, wide):  # type: ignore[no-untyp
 @nb.njit(nogil=True)
 def _add_tile(words, rows, start, stop, rule, gates, sums, scratch):  # type: ignore[no-untyped-def]
     size = stop - start
-    level = scratch[0][:size]
     inside, below, above = scratch[1][0][:size], scratch[1][1][:size], scratch[1][2][:size]
     total, squares = scratch[2][0][:size], scratch[2][1][:size]
-    lowest, width = gates.lowest[start:stop], gates.width[start:stop]
-    minimum, maximum = sums.minimum[start:stop], sums.maximum[start:stop]
-    bad = sums.bad[start:stop]
-    most = _frames_without_overflow(width, total.itemsize)
+    parts = Sums(
+        inside=inside,
+        total=total,
+        squares=squares,
+        below=below,
+        above=above,
+        minimum=sums.minimum[start:stop],
+        maximum=sums.maximum[start:stop],
+        bad=sums.bad[start:stop],
+    )
+    gate = Gates(gates.lowest[start:stop], gates.width[start:stop])
+    most = _frames_without_overflow(gate.width, total.itemsize)
     for first in range(0, rows.size, most):
-        for row in rows[first : first + most]:
-            _note_bad_switches(words[row, start:stop], bad)
-            _levels(words[row, start:stop], rule, level)
-            _extremes(level, minimum, maximum)
-            _out_of_range(level, rule, below, above)
-            _gate(level, lowest, width, inside)
-            _squares(level, total, squares)
+        chosen = rows[first : first + most]
+        grouped = chosen.size - chosen.size % len(GROUP)
+        for k in range(0, grouped, len(GROUP)):
+            _add_frames(words, chosen[k:], GROUP, (start, stop), rule, gate, parts, scratch[0])
+        for k in range(grouped, chosen.size):
+            _add_frames(words, chosen[k:], ALONE, (start, stop), rule, gate, parts, scratch[0])
         _flush(inside, sums.inside[start:stop])
         _flush(total, sums.total[start:stop])
         _flush(squares, sums.squares[start:stop])
         _flush(below, sums.below[start:stop])
         _flush(above, sums.above[start:stop])
+
+
+@nb.njit(nogil=True)
+def _add_frames(words, rows, group, pixels, rule, gate, parts, level):  # type: ignore[no-untyped-def]
+    """Add as many frames as the group is long: each sum is loaded and stored once for them."""
+    for k in range(len(group)):
+        word = words[rows[k], pixels[0] : pixels[1]]
+        _note_bad_switches(word, parts.bad)
+        _levels(word, rule, level[k * TILE : k * TILE + word.size])
+    _extremes(level, group, parts.minimum, parts.maximum)
+    _out_of_range(level, group, rule, parts.below, parts.above)
+    _count_inside(level, group, gate.lowest, gate.width, parts.inside)
+    _add_inside(level, group, gate.lowest, gate.width, parts.total, parts.squares)
 
 
 @nb.njit(nogil=True)
@@ -117,34 +142,45 @@ def _levels(word, rule, level):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(nogil=True)
-def _extremes(level, minimum, maximum):  # type: ignore[no-untyped-def]
-    for i in range(level.size):
-        minimum[i] = min(minimum[i], level[i])
-        maximum[i] = max(maximum[i], level[i])
+def _extremes(level, group, minimum, maximum):  # type: ignore[no-untyped-def]
+    for i in range(minimum.size):
+        least, most = minimum[i], maximum[i]
+        for k in range(len(group)):
+            least = min(least, level[i + k * TILE])
+            most = max(most, level[i + k * TILE])
+        minimum[i], maximum[i] = least, most
 
 
 @nb.njit(nogil=True)
-def _out_of_range(level, rule, below, above):  # type: ignore[no-untyped-def]
-    for i in range(level.size):
-        below[i] += level[i] < rule.low
-        above[i] += level[i] > rule.high
+def _out_of_range(level, group, rule, below, above):  # type: ignore[no-untyped-def]
+    for i in range(below.size):
+        low, high = below[i], above[i]
+        for k in range(len(group)):
+            low += np.uint16(level[i + k * TILE] < rule.low)
+            high += np.uint16(level[i + k * TILE] > rule.high)
+        below[i], above[i] = low, high
 
 
 @nb.njit(nogil=True)
-def _gate(level, lowest, width, inside):  # type: ignore[no-untyped-def]
-    """Levels above the gate's lowest, 0 outside; below it they wrap to more than any width."""
-    for i in range(level.size):
-        above = level.dtype.type(level[i] - lowest[i])
-        is_inside = above <= width[i]
-        inside[i] += is_inside
-        level[i] = above if is_inside else level.dtype.type(0)
+def _count_inside(level, group, lowest, width, inside):  # type: ignore[no-untyped-def]
+    """What is below the gate wraps to a large number: one comparison does for both sides."""
+    for i in range(inside.size):
+        count = inside[i]
+        for k in range(len(group)):
+            count += np.uint16(level.dtype.type(level[i + k * TILE] - lowest[i]) <= width[i])
+        inside[i] = count
 
 
 @nb.njit(nogil=True)
-def _squares(level, total, squares):  # type: ignore[no-untyped-def]
-    for i in range(level.size):
-        total[i] += level[i]
-        squares[i] += total.dtype.type(level[i]) * total.dtype.type(level[i])
+def _add_inside(level, group, lowest, width, total, squares):  # type: ignore[no-untyped-def]
+    for i in range(total.size):
+        added, squared = total[i], squares[i]
+        for k in range(len(group)):
+            height = level.dtype.type(level[i + k * TILE] - lowest[i])
+            term = total.dtype.type(height if height <= width[i] else level.dtype.type(0))
+            added += term
+            squared += term * term
+        total[i], squares[i] = added, squared
 
 
 @nb.njit(nogil=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from calstore.darks.recipe import DarkRecipe
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+RANGES_PER_THREAD: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +126,25 @@ def processors() -> int:
 
 
 def over_pixels(work: Callable[[tuple[int, int]], None], pixels: int, threads: int) -> None:
-    """Do the work for ranges of pixels, ``(first, one after the last)``, in so many threads."""
-    edges = [pixels * part // threads for part in range(threads + 1)]
-    ranges = [pair for pair in pairwise(edges) if pair[0] < pair[1]]
-    if len(ranges) == 1:
-        work(ranges[0])
+    """Do the work for ranges of pixels, ``(first, one after the last)``, in so many threads.
+
+    This thread is one of them. Each takes the next range when it is done with one, so that a
+    processor that others use too does not keep all waiting.
+    """
+    parts = threads * RANGES_PER_THREAD if threads > 1 else 1
+    edges = (pixels * part // parts for part in range(parts + 1))
+    # next() of a generator is not for several threads, that of a list's iterator is.
+    ranges = iter([pair for pair in pairwise(edges) if pair[0] < pair[1]])
+
+    def do_next() -> None:
+        for pair in ranges:
+            work(pair)
+
+    if threads == 1:
+        do_next()
         return
-    with ThreadPoolExecutor(len(ranges)) as pool:
-        list(pool.map(work, ranges))
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(do_next) for _ in range(threads - 1)]
+        do_next()
+    for other in others:
+        other.result()
