@@ -173,9 +173,9 @@ def _middle_and_spread(values: Array) -> tuple[float, float]:
     median, and by where the inner 90 % are. The first alone would call a whole chip bad whose level
     is another than that of most chips.
     """
-    ordered = np.sort(values)
-    last = len(ordered) - 1
-    middle = float(ordered[last // 2] + ordered[-(-last // 2)]) / 2
-    by_distance = SIGMA_OF_MAD * float(np.median(np.abs(ordered - middle)))
-    inner = float(ordered[last - last // 20] - ordered[last // 20])
-    return middle, max(by_distance, inner / SIGMAS_OF_INNER_90)
+    last = len(values) - 1
+    ranks = (last // 20, last // 2, -(-last // 2), last - last // 20)
+    low, below, above, high = np.partition(values, ranks)[list(ranks)]
+    middle = float(below + above) / 2
+    by_distance = SIGMA_OF_MAD * float(np.median(np.abs(values - middle)))
+    return middle, max(by_distance, float(high - low) / SIGMAS_OF_INNER_90)
