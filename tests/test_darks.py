@@ -1,9 +1,6 @@
 """Gates, sums and constants of dark frames agree with plain numpy, and hold what they promise."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import dark_oracle
@@ -425,61 +422,3 @@ def test_a_range_without_any_value_of_the_frames_is_refused():
 
     with pytest.raises(Invalid, match="no value of uint16"):
         Accumulator(recipe, (4, 4), np.dtype("uint16"))
-
-
-def test_making_a_recipe_imports_no_numba():
-    code = (
-        "import sys, calstore.darks.recipe, calstore.darks.modes, calstore.darks.sums;"
-        "sys.exit('numba' in sys.modules)"
-    )
-
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-SUM_ONCE = """
-import sys, numpy as np
-from calstore.darks.recipe import recipe_for
-from calstore.darks.sums import Accumulator
-frames = np.arange(5 * 12, dtype=sys.argv[1]).reshape(5, 3, 4) + 100
-recipe = recipe_for("psana", "", sys.argv[1], {"gate_frames": 3})
-accumulator = Accumulator(recipe, (3, 4), frames.dtype)
-accumulator.add(frames)
-sums = accumulator.finish()
-print(int(sums.total.sum()), int(sums.squares.sum()), int(sums.inside.sum()))
-"""
-
-
-def test_processes_that_compile_at_the_same_time_do_not_disturb_each_other(tmp_path):
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", SUM_ONCE]
-    dtypes = ("uint16", "uint32")
-
-    running = [
-        subprocess.Popen([*command, dtype], env=environment, stdout=subprocess.PIPE, text=True)
-        for dtype in dtypes
-    ]
-    told = [process.communicate()[0] for process in running]
-    later = [
-        subprocess.run(
-            [*command, dtype], env=environment, stdout=subprocess.PIPE, text=True, check=True
-        ).stdout
-        for dtype in dtypes
-    ]
-
-    assert told[0]
-    assert told == later == [told[0]] * 2
-    assert list(tmp_path.rglob("*.nbc"))
-
-
-def test_where_nothing_can_be_written_the_kernels_are_compiled_and_not_kept(tmp_path):
-    code = f"""
-import numba.core.caching as caching
-caching.CacheImpl._locator_classes = []
-{SUM_ONCE}"""
-
-    done = subprocess.run(
-        [sys.executable, "-c", code, "uint16"], capture_output=True, text=True, check=False
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
