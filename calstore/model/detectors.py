@@ -149,11 +149,28 @@ _SEGMENTS: Final = {
     "JUNGFRAU:V1": (512, 1024),
     "JUNGFRAU:V2": (512, 1024),
     "PNCCD:V1": (512, 512),
+    "EPIXHR1X4:V1": (144, 768),
+    "EPIXHR2X2:V1": (288, 384),
+    "EPIXMASIC:V1": (192, 384),
+    "EPIXUHR3X2:V1": (336, 576),
+    "EPIXUHRASIC:V1": (168, 192),
 }
-"""Rows and columns of a geometry's segments (lcls-psana/PSCalib src/SegGeometryStore.py)."""
+"""Rows and columns of a geometry's segments.
 
-_MATRIX: Final = re.compile(r"MTRX:(?:V2:)?([0-9]+):([0-9]+):[0-9.]+:[0-9.]+")
+lcls-psana/PSCalib src/SegGeometryStore.py; the last five are psana2's alone
+(psana/pscalib/geometry/SegGeometryStore.py).
+"""
+
+_LENGTH: Final = r"[0-9]+(?:\.[0-9]*)?"
+_MATRIX: Final = re.compile(rf"MTRX:(?:V2:)?([0-9]+):([0-9]+):{_LENGTH}:{_LENGTH}")
 """A segment of any size: rows, columns, and the lengths of a pixel."""
+
+MASKED: Final = 1 << 14
+"""The bit of a pixel_status or a status_extra that `calstore mask --apply` sets, and nobody else.
+
+Both psanas mask a pixel with any bit, and AMI takes any sum but 0 for bad. It is the highest bit
+that is positive in a signed word of 16 bits too, and 7 gain modes of it are far below 2**32.
+"""
 
 STATUS_BITS: Final = {
     1: "rms over its limit",
@@ -163,11 +180,12 @@ STATUS_BITS: Final = {
     16: "pedestal over its limit",
     32: "pedestal below its limit",
     64: "bad gain switch",
+    MASKED: "masked on request",
 }
 """The bits of a pixel_status that psana's dark processing writes, in its psana1 and psana2 forms.
 
 lcls-psana/Detector src/UtilsCalib.py:609-826 and psana/detector/UtilsCalib.py:375-430; 64 is of
-Jungfrau only. A status from elsewhere may mean something else.
+Jungfrau only. A status from elsewhere may mean something else. The last one is calstore's own.
 """
 
 _OF_EACH_PIXEL: Final = frozenset(
@@ -249,12 +267,18 @@ def largest_raw(source: str) -> int | None:
     return None if bits is None else 2**bits - 1
 
 
+def segment_shape(name: str) -> tuple[int, int] | None:
+    """Rows and columns of a segment of a geometry; ``None`` where psana knows no such segment."""
+    if name in _SEGMENTS:
+        return _SEGMENTS[name]
+    matrix = _MATRIX.fullmatch(name)
+    return None if matrix is None else (int(matrix[1]), int(matrix[2]))
+
+
 def segment_pixels(name: str) -> int | None:
     """The pixels of a segment of a geometry; ``None`` where psana knows no such segment."""
-    if name in _SEGMENTS:
-        return math.prod(_SEGMENTS[name])
-    matrix = _MATRIX.fullmatch(name)
-    return None if matrix is None else int(matrix[1]) * int(matrix[2])
+    shape = segment_shape(name)
+    return None if shape is None else math.prod(shape)
 
 
 def pixels_of_modes(source: str, shape: tuple[int, ...]) -> int:
@@ -275,7 +299,7 @@ def pixels_of(group: str, source: str) -> tuple[int, ...]:
 def status_bits(source: str) -> dict[int, str]:
     """What the bits of a dark's status mean for a detector."""
     is_jungfrau = _device_name(source) == "Jungfrau"
-    return {bit: text for bit, text in STATUS_BITS.items() if bit < 64 or is_jungfrau}
+    return {bit: text for bit, text in STATUS_BITS.items() if bit != 64 or is_jungfrau}
 
 
 def _device_name(source: str) -> str:
