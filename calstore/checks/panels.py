@@ -12,7 +12,7 @@ import numpy as np
 
 from calstore.checks.finding import Finding, Panel, Subject, counted
 from calstore.model.conventions import fixed_shape, gain_shape
-from calstore.model.detectors import asic_shape, gain_modes, largest_raw, status_bits
+from calstore.model.detectors import MASKED, asic_shape, gain_modes, largest_raw, status_bits
 
 BAD_IS_SUSPICIOUS: Final = 0.05
 """Cameras are bought with below 1 % of bad pixels, and old CsPad panels have some 3 %. More comes
@@ -172,7 +172,12 @@ def raw_range(subject: Subject, pedestals: Array) -> Iterator[Finding]:
 
 
 def bad_pixels(subject: Subject, status: Array) -> Iterator[Finding]:
-    """How much of each panel a pixel_status or status_extra takes away."""
+    """How much of each panel a pixel_status or status_extra takes away.
+
+    What somebody masked on request is his choice, and not judged.
+    """
+    if status.dtype.kind in "iu" and status.dtype.itemsize > 1:
+        status = status & ~status.dtype.type(MASKED)
     bad = status != 0
     asics = list(dead_asics(subject, bad, _is_full))
     counts = _counts(subject, bad, asics)

@@ -5,10 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 from pathlib import Path
+from typing import Final
 
 from calstore.errors import NO_ROOM, Conflict, Invalid
 from calstore.model.digest import Buffer
+
+MAX_FILE_BYTES: Final = 8 * 2**30
+
+
+def read_file(path: Path) -> bytes:
+    """What is in a file; `Invalid` for a folder or a device, and when it cannot be read."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_BYTES:
+            raise Invalid(f"{path} is no file of at most {MAX_FILE_BYTES} bytes; name another")
+        return path.read_bytes()
+    except OSError as error:
+        raise Invalid(f"cannot read {path} ({error.strerror}); name another file") from error
 
 
 def write_file(path: Path, *parts: Buffer) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from calstore.errors import Invalid, NotFound
 from calstore.formats import npy
@@ -16,6 +15,7 @@ from calstore.model.names import check_component
 from calstore.model.records import Record, Stamp
 from calstore.model.runs import RunRange
 from calstore.repository.change import Move, move, type_of, with_type
+from calstore.repository.files import read_file
 from calstore.repository.ingest import Known, ingest, interpret, put_array
 from calstore.repository.store import Store, ref_name
 from calstore.repository.version import Version
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     Values: TypeAlias = "Path | bytes | np.ndarray[Any, np.dtype[Any]]"
-
-MAX_FILE_BYTES: Final = 8 * 2**30
 
 
 def set_constant(
@@ -121,7 +119,7 @@ def _constant(
 ) -> Constant:
     """The constant, stored, if every reader would load it; else `Invalid` with all reasons."""
     if isinstance(values, Path):
-        data = _read(values)
+        data = read_file(values)
         if values.suffix == ".npy":
             return put_array(store.backend, npy.read(data), key, type_name)
     elif isinstance(values, bytes):
@@ -138,16 +136,6 @@ def _constant(
         reasons = "; ".join(str(remark) for remark in interpreted.remarks)
         raise Invalid(f"not every reader would load this {type_name}: {reasons}; mend the file")
     return ingest(store.backend, data, place, interpreted, Known())
-
-
-def _read(path: Path) -> bytes:
-    try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_BYTES:
-            raise Invalid(f"{path} is no file of at most {MAX_FILE_BYTES} bytes; name another")
-        return path.read_bytes()
-    except OSError as error:
-        raise Invalid(f"cannot read {path} ({error.strerror}); name another file") from error
 
 
 def _from(values: Values) -> str:

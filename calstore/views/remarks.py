@@ -54,7 +54,7 @@ def remarks_on(
             yield ViewRemark(
                 f"{folder}/pixel_mask",
                 f"psana applies the pixel_mask of {key[1]} only when it is asked to, AMI never; "
-                "what must hold everywhere belongs into pixel_status",
+                "what must hold everywhere belongs into pixel_status: calstore mask --apply",
                 is_warning=False,
             )
 
