@@ -131,6 +131,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         printed("check", "xpp/users/wilson/try", "Opal", "pedestals", "--run", "7"),
         _check_of_a_dead_panel(folder, done, printed),
     ]
+    found["mask"] = _masked(folder, done, printed)
     done("fork", "xpp/main", "detectors/epix_1/main")
     done("delete-ref", "detectors/epix_1/main")
     found["refs"] = [printed("refs"), printed("refs", "--deleted"), printed("refs", "nothing/*")]
@@ -203,6 +204,23 @@ def _promoted(folder: Path, done: Callable[..., Outcome], printed: Callable[...,
         tree = {f"{OPAL}/pedestals/1-end.data": text, "notes.txt": ref.encode()}
         done("import", write_tree(folder / "disputed", tree), ref)
     return [*found, printed("promote", mine, main, "--dry-run", code=4)]
+
+
+def _masked(folder: Path, done: Callable[..., Outcome], printed: Callable[..., Any]) -> list[Any]:
+    """By every cause, folded or not, for one range of runs and for two."""
+    jungfrau = "Jungfrau::CalibV1/CxiDs1.0:Jungfrau.0"
+    (folder / "one.npy").write_bytes(npy_bytes(np.zeros((3, 1, 512, 1024), np.uint16)))
+    (folder / "own.npy").write_bytes(npy_bytes(np.ones((512, 1024), np.uint8)))
+    main = "xpp/masked"
+    done("fork", "xpp/main", main)
+    for runs in ("0-end", "9-end"):
+        done("set", main, jungfrau, "pixel_status", runs, "one.npy")
+    words = ("mask", main, "Jungfrau", "--edges", "1", "--centre", "1", "--neighbours", "1")
+    return [
+        printed(*words, "--user", "own.npy", "--runs", "5-end", "--apply"),
+        printed("mask", main, "Jungfrau"),
+        printed("mask", main, "Jungfrau", "--apply-to", "status_extra"),
+    ]
 
 
 def _check_of_a_dead_panel(

@@ -23,6 +23,7 @@ from calstore.cli import (
     import_,
     init,
     log,
+    mask,
     materialize,
     promote,
     refs,
@@ -57,6 +58,7 @@ app.command("diff")(diff.diff)
 app.command("get")(get.get)
 app.command("fork")(fork.fork)
 app.command("tag")(tag.tag)
+app.command("mask")(mask.mask)
 app.command("set")(set_.set_)
 app.command("unset")(unset.unset)
 app.command("copy")(copy.copy)

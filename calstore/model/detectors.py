@@ -113,6 +113,11 @@ lcls-psana/PSCalib src/SegGeometry*.py; for an Epix10ka psana/detector/UtilsEpix
 configuration of a panel is (4, 176, 192).
 """
 
+_ASICS_OF_KIND: Final = {
+    **{name.casefold(): shape for name, shape in _ASICS.items()},
+    "epix100": _ASICS["Epix100a"],
+}
+
 _ADC_BITS: Final = {
     **dict.fromkeys(("Jungfrau", "Epix10ka", "Epix10kaQuad", "Epix10ka2M"), 14),
     **dict.fromkeys(("Epix100a", "Opal1000", "Opal2000", "Opal4000", "Opal8000"), 16),
@@ -259,6 +264,11 @@ def expected_shapes(group: str, source: str, type_name: str) -> tuple[AnyShape, 
 def asic_shape(source: str) -> tuple[int, int] | None:
     """Rows and columns of a panel's chips; ``None`` where they are not known, or are no part."""
     return _ASICS.get(_device_name(source))
+
+
+def asic_shape_of_kind(kind: str) -> tuple[int, int] | None:
+    """The same by the kind that raw data name, which is an LCLS-II detector's group."""
+    return _ASICS_OF_KIND.get(kind.casefold())
 
 
 def largest_raw(source: str) -> int | None:
