@@ -15,6 +15,7 @@ from calstore.cli import (
     config,
     copy,
     coverage,
+    dark,
     delete_ref,
     demo,
     diff,
@@ -58,6 +59,7 @@ app.command("diff")(diff.diff)
 app.command("get")(get.get)
 app.command("fork")(fork.fork)
 app.command("tag")(tag.tag)
+app.command("dark")(dark.dark)
 app.command("mask")(mask.mask)
 app.command("set")(set_.set_)
 app.command("unset")(unset.unset)

@@ -138,6 +138,14 @@ class DarkRecipe:
         return cls(name=name, version=version, **parameters)  # type: ignore[arg-type]
 
 
+def recipe_text(recipe: DarkRecipe) -> str:
+    """The recipe as people read it: its name, and the limits that somebody may have changed."""
+    limits = ("frames", "int_lo", "int_hi", "rms_lo", "rms_hi")
+    values = recipe.parameters()
+    told = " ".join(f"{name}={values[name]:g}" for name in limits if name in values)
+    return f"{recipe.name} {recipe.version} ({told})"
+
+
 def recipe_for(
     name: str, kind: str, dtype: str, changes: Mapping[str, Number] | None = None
 ) -> DarkRecipe:

@@ -105,6 +105,10 @@ class Part:
         return number < self.head or self.owns(number)
 
 
+WHOLE: Final = Part()
+"""All frames, where one process reads a run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Some frames of one detector and step, in event order.

@@ -8,7 +8,7 @@ from typing import Final
 
 from calstore.errors import Invalid
 from calstore.model.canonical import Value, decode, encode
-from calstore.model.digest import Digest, xxh128
+from calstore.model.digest import Digest, Reference, reference_to, xxh128
 from calstore.model.fields import items, mapping, natural, octets, require_keys, text
 
 FORMAT: Final = 1
@@ -202,6 +202,11 @@ class InputManifest:
                 "step": self.step,
             }
         )
+
+    @property
+    def reference(self) -> Reference:
+        """By which the manifest is stored."""
+        return reference_to(self.encoded())
 
     @classmethod
     def decoded(cls, data: bytes) -> InputManifest:

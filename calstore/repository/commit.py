@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from calstore._version import __version__
 from calstore.errors import Conflict, Invalid
+from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Reference
+from calstore.model.inputs import Evidence
 from calstore.model.names import RefName
 from calstore.model.records import BRANCH, DELETE, TAG, Parent, Record, Stamp
 from calstore.repository.store import Store
@@ -69,6 +71,48 @@ def commit(
             "look at it, then run again"
         )
     return record
+
+
+def append_record(
+    store: Store,
+    log: str,
+    before: logs.Entry | None,
+    *,
+    stamp: Stamp,
+    operation: str,
+    what: str,
+    software: str = f"calstore {__version__}",
+    manifest: Reference | None = None,
+    status: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    evidence: tuple[Evidence, ...] | None = None,
+    results: Mapping[str, ArrayReference] | None = None,
+) -> Record | None:
+    """The next record of a log that is no ref's, durable; ``None`` when another was faster.
+
+    Parameters
+    ----------
+    before
+        The newest record, ``None`` for a log without any.
+    manifest
+        What the record leads to; it must have been put.
+    """
+    record = Record(
+        log=log,
+        number=1 if before is None else before.record.number + 1,
+        operation=operation,
+        what=what,
+        stamp=stamp,
+        software=software,
+        parents=() if before is None else (before.parent,),
+        manifest=manifest,
+        status=status,
+        settings=settings,
+        evidence=evidence,
+        results=results,
+    )
+    store.backend.sync()
+    return record if logs.append(store.backend, record) else None
 
 
 def kind_of(store: Store, name: RefName) -> str:

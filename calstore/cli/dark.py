@@ -1,0 +1,186 @@
+"""calstore dark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from calstore.cli.context import (
+    MessageOption,
+    named,
+    opened,
+    printable,
+    progress_of,
+    table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from calstore.darks.recipe import DarkRecipe
+    from calstore.repository.dark import DarkDetector, DarkMade
+    from calstore.repository.dark_plan import Data
+    from calstore.repository.store import Store
+
+
+def dark(
+    context: typer.Context,
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="As xppn4116.")],
+    run: Annotated[int, typer.Argument(metavar="RUN", min=0, help="The dark run.")],
+    files: Annotated[
+        list[str],
+        typer.Option(
+            "--from",
+            metavar="[MODE=]FILE",
+            help="Its raw frames, a .npy of shape (frame, [segment,] row, column). Of a detector "
+            "with gain modes one file for each: --from G0=g0.npy --from G1=g1.npy …",
+        ),
+    ],
+    detector: Annotated[
+        str,
+        typer.Option(
+            "--detector", metavar="D", help="Its source, as XppGon.0:Epix100a.1, or its name."
+        ),
+    ],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind", help="The type, as epix100 or jungfrau, where the source does not tell."
+        ),
+    ] = "",
+    serials: Annotated[
+        list[str] | None,
+        typer.Option("--serial", metavar="TEXT", help="Of a panel, in the order of segments."),
+    ] = None,
+    ref: Annotated[
+        str, typer.Option("--ref", help="Where it goes; EXPERIMENT/main if not given.")
+    ] = "",
+    runs: Annotated[
+        str,
+        typer.Option(
+            "--runs",
+            metavar="RUNS",
+            help="Give the constants to these runs, as 137-150, whatever they have; if not given, "
+            "RUN-end is added below later darks.",
+        ),
+    ] = "",
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="psana or robust; if not given, that of the dark before."),
+    ] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", metavar="NAME=VALUE", help="Another value of the recipe."),
+    ] = None,
+    without: Annotated[
+        str,
+        typer.Option("--without", metavar="MODE,…", help="Gain modes to leave to psana's fill-in."),
+    ] = "",
+    message: MessageOption = "",
+) -> None:
+    """Make pedestals, pixel_rms, pixel_status, pixel_max and pixel_min from a dark run.
+
+    They are committed with the digest of the frames, the recipe and every parameter of it: the
+    same frames and recipe give the same digests anywhere. A gain mode without frames is an error.
+    No directory is changed: calstore materialize makes the one that psana reads.
+
+    Example: calstore dark xppn4116 137 --detector XppGon.0:Epix100a.1 --from r137.npy
+
+    Exit codes: 3 no such file, 4 the ref moves too fast or the disk is full, 5 no raw frames, too
+    few of them or a gain mode is missing, 6 the same frames and recipe gave something else before.
+    """
+    from calstore.cli.identity import stamp
+    from calstore.model.runs import RunRange
+    from calstore.repository.dark import DarkRequest
+    from calstore.repository.dark import dark as make
+    from calstore.repository.dark_plan import Recipes
+
+    store = opened(context)
+    request = DarkRequest(
+        experiment,
+        ref or f"{experiment}/main",
+        recipes=Recipes(recipe, _changes(parameters or [])),
+        detectors=(detector,),
+        valid=RunRange.parse(runs) if runs else None,
+        without=frozenset(mode for mode in without.split(",") if mode),
+    )
+    data = _data(experiment, run, files, detector, kind, tuple(serials or ()))
+    made = make(store, request, data, stamp(message), progress_of("dark"))
+    _print(store, made)
+
+
+def _data(
+    experiment: str,
+    run: int,
+    files: Sequence[str],
+    detector: str,
+    kind: str,
+    serials: tuple[str, ...],
+) -> list[Data]:
+    from calstore.frames.npy import Labels, open_npy
+    from calstore.repository.dark_plan import Data
+
+    data = []
+    for text in files:
+        mode, equals, path = text.partition("=")
+        if not equals or "/" in mode:
+            mode, path = "", text
+        source = open_npy(Path(path), Labels(experiment, run, detector, kind, mode, serials))
+        data.append(Data(run, source, source.contents()))
+    return data
+
+
+def _changes(texts: Sequence[str]) -> dict[str, int | float]:
+    from calstore.errors import Invalid
+
+    changes: dict[str, int | float] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            changes[name] = int(value) if value.lstrip("-").isdecimal() else float(value)
+        except ValueError:
+            raise Invalid(f"{text!r} is no parameter; write it as rms_hi=50") from None
+    return changes
+
+
+def _print(store: Store, made: DarkMade) -> None:
+    for each in made.detectors:
+        frames = ", ".join(f"{mode} {n}".strip() for mode, n in each.frames.items())
+        typer.echo(f"{printable(each.source)}  {_recipe(each)}  frames {frames}")
+        if each.is_short:
+            gate_frames = each.recipe.gate_frames
+            typer.echo(
+                f"  fewer than {gate_frames} frames: the gates are made from those there are"
+            )
+        for mode, origin in each.derived.manifest.modes.items():
+            if origin != "measured":
+                typer.echo(f"  {printable(mode)} is {origin}, not measured")
+        typer.echo(_bad_pixels(store, each))
+    typer.echo(named(made.record) if made.changed else f"{named(made.record)}  unchanged")
+    ref = made.record.log.removeprefix("refs/")
+    typer.echo(f"next: calstore check {ref}; calstore materialize {ref} DEST", err=True)
+
+
+def _recipe(each: DarkDetector) -> str:
+    now, before = _spelled(each.recipe), each.recipe_before
+    if before is None or before == each.recipe:
+        return f"recipe {now}"
+    return f"recipe {now}, CHANGED: the dark before has {_spelled(before)}"
+
+
+def _spelled(recipe: DarkRecipe) -> str:
+    from calstore.darks.recipe import recipe_text
+
+    return recipe_text(recipe)
+
+
+def _bad_pixels(store: Store, each: DarkDetector) -> str:
+    from calstore.repository.bad_pixels import bad_pixels
+
+    rows = [("", "pixels", "before")]
+    for line in bad_pixels(store, each.derived.results["pixel_status"], each.status_before):
+        before = "-" if line.before is None else str(line.before)
+        rows.append((f"  {line.meaning}", str(line.pixels), before))
+    return table(rows)
