@@ -33,7 +33,7 @@ Calstore = Callable[..., Outcome]
 
 COMMANDS = (
     *("init", "import", "refs", "log", "show", "coverage", "diff", "get", "fork", "tag", "set"),
-    *("unset", "copy", "promote", "undo", "mask"),
+    *("unset", "copy", "promote", "undo", "dark", "mask"),
     *("delete-ref", "materialize", "status", "adopt", "approve", "check", "config", "verify"),
     "demo",
 )
