@@ -32,8 +32,21 @@ from calstore.formats import psana_text
 Calstore = Callable[..., Outcome]
 
 COMMANDS = (
-    *("init", "import", "refs", "log", "show", "coverage", "diff", "get", "fork", "tag", "set"),
-    *("unset", "copy", "promote", "undo", "dark", "mask"),
+    *(
+        "init",
+        "import",
+        "refs",
+        "log",
+        "show",
+        "coverage",
+        "diff",
+        "get",
+        "fork",
+        "tag",
+        "dark",
+        "set",
+    ),
+    *("unset", "copy", "promote", "undo", "mask"),
     *("delete-ref", "materialize", "status", "adopt", "approve", "check", "config", "verify"),
     "demo",
 )
