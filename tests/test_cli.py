@@ -32,21 +32,8 @@ from calstore.formats import psana_text
 Calstore = Callable[..., Outcome]
 
 COMMANDS = (
-    *(
-        "init",
-        "import",
-        "refs",
-        "log",
-        "show",
-        "coverage",
-        "diff",
-        "get",
-        "fork",
-        "tag",
-        "dark",
-        "set",
-    ),
-    *("unset", "copy", "promote", "undo", "mask"),
+    *("init", "import", "refs", "log", "show", "coverage", "diff", "get", "fork", "tag"),
+    *("dark", "mask", "set", "unset", "copy", "promote", "undo"),
     *("delete-ref", "materialize", "status", "adopt", "approve", "check", "config", "verify"),
     "demo",
 )
