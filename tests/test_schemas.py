@@ -132,6 +132,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         _check_of_a_dead_panel(folder, done, printed),
     ]
     found["mask"] = _masked(folder, done, printed)
+    found["reproduce"] = _reproduced(folder, done, printed)
     done("fork", "xpp/main", "detectors/epix_1/main")
     done("delete-ref", "detectors/epix_1/main")
     found["refs"] = [printed("refs"), printed("refs", "--deleted"), printed("refs", "nothing/*")]
@@ -204,6 +205,18 @@ def _promoted(folder: Path, done: Callable[..., Outcome], printed: Callable[...,
         tree = {f"{OPAL}/pedestals/1-end.data": text, "notes.txt": ref.encode()}
         done("import", write_tree(folder / "disputed", tree), ref)
     return [*found, printed("promote", mine, main, "--dry-run", code=4)]
+
+
+def _reproduced(
+    folder: Path, done: Callable[..., Outcome], printed: Callable[..., Any]
+) -> list[Any]:
+    """The same, and after the frames were taken away."""
+    noise = np.random.default_rng(1).normal(3000, 5, (60, 8, 8))
+    np.save(folder / "r5.npy", noise.round().astype(np.uint16))
+    done("dark", "xpp", 5, "--from", "r5.npy", "--detector", "cam", "--ref", "xpp/dark")
+    documents = [printed("reproduce", "xpp/dark")]
+    (folder / "r5.npy").unlink()
+    return [*documents, printed("reproduce", "xpp/dark", code=3)]
 
 
 def _masked(folder: Path, done: Callable[..., Outcome], printed: Callable[..., Any]) -> list[Any]:

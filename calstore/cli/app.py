@@ -28,6 +28,7 @@ from calstore.cli import (
     materialize,
     promote,
     refs,
+    reproduce,
     set_,
     show,
     status,
@@ -61,6 +62,7 @@ app.command("fork")(fork.fork)
 app.command("tag")(tag.tag)
 app.command("dark")(dark.dark)
 app.command("mask")(mask.mask)
+app.command("reproduce")(reproduce.reproduce)
 app.command("set")(set_.set_)
 app.command("unset")(unset.unset)
 app.command("copy")(copy.copy)

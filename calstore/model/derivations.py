@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from calstore.errors import Invalid
 from calstore.model.arrays import ArrayReference
 from calstore.model.canonical import Value, decode, encode
-from calstore.model.digest import Reference
+from calstore.model.digest import Reference, reference_to
 from calstore.model.fields import mapping, natural, require_keys, text
 
 FORMAT: Final = 1
@@ -110,6 +110,11 @@ class DerivationManifest:
                 "version": self.version,
             }
         )
+
+    @property
+    def reference(self) -> Reference:
+        """By which the manifest is stored."""
+        return reference_to(self.encoded())
 
     @classmethod
     def decoded(cls, data: bytes) -> DerivationManifest:

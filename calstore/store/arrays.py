@@ -69,6 +69,13 @@ def put(
     return reference
 
 
+def identity(array: Array) -> Digest:
+    """The identity that `put` would store an array under; `Invalid` for a dtype without one."""
+    array = canonical(array)
+    dtype, shape = str(array.dtype), array.shape
+    return digest_of(dtype, shape, [xxh128(each) for each in split(_bytes_of(array), dtype, shape)])
+
+
 def get(backend: Backend, reference: ArrayReference) -> Array:
     """The verified array, C order, little-endian, read-only.
 
