@@ -299,7 +299,11 @@ def _cause(subject: Subject, status: Array, counts: list[_Count]) -> str:
         return ""
     wanted = {one.panel for one in counts}
     views = [values for panel, values in by_panel(subject, status) if panel in wanted]
-    bits = status_bits(subject.source)
+    bits = {
+        bit: text
+        for bit, text in status_bits(subject.source).items()
+        if bit <= np.iinfo(status.dtype).max
+    }
     having = {bit: sum(int(np.count_nonzero(view & bit)) for view in views) for bit in bits}
     bit = max(having, key=having.__getitem__)
     if not having[bit]:
