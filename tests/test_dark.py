@@ -231,3 +231,62 @@ def test_verify_finds_damage_in_a_derivation(folder: Path) -> None:
 
     assert found.code == 6
     assert name in found.out + found.err
+
+
+def test_files_that_were_read_before_are_not_read_again(folder: Path) -> None:
+    np.save(folder / "a.npy", frames(60))
+    dark(folder, 137, "a.npy")
+
+    elsewhere = dark(folder, 137, "a.npy", "--ref", "xppn4116/users/wilson/try")
+    again = dark(folder, 137, "a.npy", "--again")
+    other = dark(folder, 137, "a.npy", "--recipe", "robust", "--ref", "xppn4116/other")
+
+    assert "(read before)" in elsewhere.out
+    assert "(read before)" not in again.out
+    assert "(read before)" not in other.out
+    store = calstore.open(folder / ".calstore")
+    assert store["xppn4116/users/wilson/try"].digest == store["xppn4116/main"].digest
+
+
+def test_a_file_that_was_written_anew_is_read(folder: Path) -> None:
+    np.save(folder / "a.npy", frames(60))
+    dark(folder, 137, "a.npy")
+    np.save(folder / "a.npy", frames(60, seed=9))
+
+    again = dark(folder, 137, "a.npy")
+
+    assert "(read before)" not in again.out
+    assert "xppn4116/main@2" in again.out
+
+
+def test_modes_that_no_dark_measures_are_computed_from_charge_injection(folder: Path) -> None:
+    source = "XppEndstation.0:Epix10ka.0"
+    measured = ("FH", "FM", "FL", "AHL-H", "AML-M")
+    files: list[str] = []
+    for number, mode in enumerate(measured):
+        np.save(folder / f"{mode}.npy", frames(160, (1, 352, 384), seed=number))
+        files += ["--from", f"{mode}={mode}.npy"]
+    words = ("dark", "xppn4116", 9, "--detector", source, *files)
+    shape = (7, 1, 352, 384)
+    np.save(folder / "gain.npy", np.full(shape, 2, np.float32))
+    np.save(folder / "offset.npy", np.full(shape, 100, np.float32))
+
+    without = run(*words, folder=folder)
+    left_out = run(*words, "--without", "AHL-L,AML-L", folder=folder)
+    for name in ("gain", "offset"):
+        place = (f"Epix10ka::CalibV1/{source}", f"pixel_{name}", "0-end", f"{name}.npy")
+        assert run("set", "xppn4116/main", *place, folder=folder).code == 0
+    whole = run(*words, "--runs", "20-30", folder=folder)
+
+    assert without.code == 5
+    assert "charge injection" in without.err
+    assert "AHL-L is absent" in left_out.out
+    assert "AHL-L is computed" in whole.out
+    pedestals = at(folder, 25, source)["pedestals"].array
+    assert pedestals.shape == shape
+    # offset − (offset − pedestal) × gain / gain
+    assert np.allclose(pedestals[5], pedestals[3])
+    reference = at(folder, 25, source)["pedestals"].constant.derivation
+    assert reference is not None
+    roles = derivation_of(calstore.open(folder / ".calstore"), reference).inputs
+    assert {"pixel_gain", "pixel_offset", "frames/FH"} <= set(roles)

@@ -78,12 +78,17 @@ def dark(
         str,
         typer.Option("--without", metavar="MODE,…", help="Gain modes to leave to psana's fill-in."),
     ] = "",
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Read the frames even if these files were read before."),
+    ] = False,
     message: MessageOption = "",
 ) -> None:
     """Make pedestals, pixel_rms, pixel_status, pixel_max and pixel_min from a dark run.
 
     They are committed with the digest of the frames, the recipe and every parameter of it: the
     same frames and recipe give the same digests anywhere. A gain mode without frames is an error.
+    Files that were read before and are unchanged since are not read again: the result is known.
     No directory is changed: calstore materialize makes the one that psana reads.
 
     Example: calstore dark xppn4116 137 --detector XppGon.0:Epix100a.1 --from r137.npy
@@ -105,6 +110,7 @@ def dark(
         detectors=(detector,),
         valid=RunRange.parse(runs) if runs else None,
         without=frozenset(mode for mode in without.split(",") if mode),
+        again=again,
     )
     data = _data(experiment, run, files, detector, kind, tuple(serials or ()))
     made = make(store, request, data, stamp(message), progress_of("dark"))
@@ -148,6 +154,7 @@ def _changes(texts: Sequence[str]) -> dict[str, int | float]:
 def _print(store: Store, made: DarkMade) -> None:
     for each in made.detectors:
         frames = ", ".join(f"{mode} {n}".strip() for mode, n in each.frames.items())
+        frames += " (read before)" if each.is_remembered else ""
         typer.echo(f"{printable(each.source)}  {_recipe(each)}  frames {frames}")
         if each.is_short:
             gate_frames = each.recipe.gate_frames

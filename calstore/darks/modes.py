@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -64,31 +64,58 @@ def stacked(
     Invalid
         When a mode is neither measured, nor can be computed, nor may be absent; when shapes differ.
     """
-    _refuse_unknown(made, modes, without)
     gains = gains or {}
+    has_gains = gains.keys() >= {"pixel_gain", "pixel_offset"}
+    origins = origins_of(made.keys(), modes, has_gains=has_gains, without=without)
     parts: list[DarkConstants] = []
-    origins: dict[str, str] = {}
     example = _with_segments(next(iter(made.values())))
-    for mode in modes:
-        source = COMPUTED_FROM.get(mode, "")
-        if mode in made:
-            origins[mode], part = MEASURED, _with_segments(made[mode])
-        elif mode in without:
-            origins[mode], part = ABSENT, _filled(example)
-        elif source in made and {"pixel_gain", "pixel_offset"} <= gains.keys():
-            high = _with_segments(made[source]).pedestals
-            origins[mode] = COMPUTED
-            part = _filled(example, _low_pedestals(high, gains, modes, (source, mode)))
+    for mode, origin in origins.items():
+        if origin == MEASURED:
+            parts.append(_with_segments(made[mode]))
+        elif origin == ABSENT:
+            parts.append(_filled(example))
         else:
-            continue
-        parts.append(part)
-    _refuse_missing(modes, origins)
+            source = COMPUTED_FROM[mode]
+            high = _with_segments(made[source]).pedestals
+            parts.append(_filled(example, _low_pedestals(high, gains, modes, (source, mode))))
     shapes = {part.pedestals.shape for part in parts}
     if len(shapes) > 1:
         raise Invalid(f"gain modes of frames of shapes {sorted(shapes)}; they are of one detector")
     fields = ("pedestals", "pixel_rms", "pixel_status", "pixel_max", "pixel_min")
     together = {name: np.stack([getattr(part, name) for part in parts]) for name in fields}
     return Stacked(DarkConstants(**together), origins)
+
+
+def origins_of(
+    measured: Collection[str], modes: Sequence[str], *, has_gains: bool, without: frozenset[str]
+) -> dict[str, str]:
+    """Gain mode → where its constants come from, in the order of the axis.
+
+    Parameters
+    ----------
+    measured
+        Modes of which there are frames.
+    has_gains
+        Whether gain and offset from charge injection are known.
+    without
+        Modes that may be absent.
+
+    Raises
+    ------
+    Invalid
+        When a mode is neither measured, nor can be computed, nor may be absent.
+    """
+    _refuse_unknown(measured, modes, without)
+    origins: dict[str, str] = {}
+    for mode in modes:
+        if mode in measured:
+            origins[mode] = MEASURED
+        elif mode in without:
+            origins[mode] = ABSENT
+        elif has_gains and COMPUTED_FROM.get(mode) in measured:
+            origins[mode] = COMPUTED
+    _refuse_missing(modes, origins)
+    return origins
 
 
 def _low_pedestals(
@@ -138,10 +165,10 @@ def _with_segments(constants: DarkConstants) -> DarkConstants:
 
 
 def _refuse_unknown(
-    made: Mapping[str, DarkConstants], modes: Sequence[str], without: frozenset[str]
+    measured: Collection[str], modes: Sequence[str], without: frozenset[str]
 ) -> None:
-    unknown = sorted((made.keys() | without) - set(modes))
-    if unknown or not made:
+    unknown = sorted((without | set(measured)) - set(modes))
+    if unknown or not measured:
         raise Invalid(
             f"gain modes {', '.join(unknown) or 'of no frames'}: the detector's are "
             f"{', '.join(modes)}, and one is measured at least"

@@ -9,18 +9,17 @@ from calstore.darks.recipe import DarkRecipe
 from calstore.errors import Invalid
 from calstore.frames.source import WHOLE
 from calstore.model.arrays import ArrayReference
-from calstore.model.detectors import COMPUTED_FROM
 from calstore.model.digest import Reference
-from calstore.model.inputs import InputManifest
+from calstore.model.inputs import Frames, InputManifest
 from calstore.model.manifests import Constant, DetectorManifest, SetManifest
 from calstore.model.names import RefName
 from calstore.model.records import Record, Stamp
 from calstore.model.runs import END, RunRange
 from calstore.repository.change import Move, move, put_set
-from calstore.repository.dark_plan import Data, Job, Reading, Recipes, jobs_of, wanted_of
-from calstore.repository.derive import GAINS, DarkInput, Derived, Rule, derive_dark
-from calstore.repository.measure import Key, Measured, measure
-from calstore.repository.results import witness
+from calstore.repository.dark_plan import Data, Job, Recipes, constants_at, jobs_of
+from calstore.repository.derive import DarkInput, Derived, derive_dark, manifest_of
+from calstore.repository.measure import Key, Measured, measure, selection_of
+from calstore.repository.results import recall, seen_in, witness
 from calstore.repository.set_constant import overridden
 from calstore.repository.store import Store, ref_name
 from calstore.repository.version import Version, load_detector
@@ -40,6 +39,8 @@ class DarkRequest:
         later darks their runs.
     without
         Gain modes that may be absent.
+    again
+        Whether the frames are read even if the same files, unchanged since, were read before.
     """
 
     experiment: str
@@ -48,6 +49,7 @@ class DarkRequest:
     recipes: Recipes = field(default_factory=Recipes)
     valid: RunRange | None = None
     without: frozenset[str] = frozenset()
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,8 @@ class DarkDetector:
     ----------
     frames
         By gain mode, how many were used; the only key is ``""`` for a detector without.
-    is_short
-        Whether some mode has fewer frames than the recipe makes its gates from.
+    is_remembered
+        Whether it was looked up: the same files, unchanged since, were read before.
     recipe_before
         Of the dark before, ``None`` for none.
     status_before
@@ -71,8 +73,13 @@ class DarkDetector:
     recipe: DarkRecipe
     recipe_before: DarkRecipe | None
     frames: Mapping[str, int]
-    is_short: bool
+    is_remembered: bool
     status_before: ArrayReference | None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether some mode has fewer frames than the recipe makes its gates from."""
+        return min(self.frames.values()) < self.recipe.gate_frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +122,34 @@ def dark(
     ref = ref_name(request.ref)
     before = _version(store, ref)
     jobs = jobs_of(store, before, runs, request.detectors, request.recipes, request.without)
-    measured = [measure(data.source, wanted_of(jobs, data), WHOLE, progress) for data in runs]
-    by_data = list(zip(runs, measured, strict=True))
-    made = [_derived(store, request, job, by_data, before, stamp) for job in jobs]
+    known = {job.key: None if request.again else _remembered(store, request, job) for job in jobs}
+    new = [job for job in jobs if known[job.key] is None]
+    measured = [(data, _measured(new, data, progress)) for data in runs]
+    derived = {
+        job.key: known[job.key] or _derived(store, request, job, measured, stamp) for job in jobs
+    }
+    made = tuple(_told(job, before, derived[job.key], known[job.key] is not None) for job in jobs)
     valid = request.valid or RunRange(min(data.run for data in runs), END)
     told = ", ".join(job.key[1] for job in jobs)
     numbers = ", ".join(map(str, sorted({data.run for data in runs})))
 
     def decide(version: Version | None) -> Move:
         manifest = SetManifest() if version is None else version.manifest
-        for job, each in zip(jobs, made, strict=True):
-            manifest = _with(store, manifest, job, each.derived, valid, request.valid is None)
+        for job in jobs:
+            one = derived[job.key]
+            manifest = _with(store, manifest, job, one.derived, valid, request.valid is None)
         return Move(put_set(store, manifest), f"dark run {numbers}: {told}, for runs {valid}")
 
     moved = move(store, ref, decide, stamp, "dark", may_be_new=True)
-    return DarkMade(moved.record, moved.changed, valid, tuple(made))
+    return DarkMade(moved.record, moved.changed, valid, made)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A derivation that was looked up or computed, and its inputs by gain mode."""
+
+    derived: Derived
+    inputs: Mapping[str, InputManifest]
 
 
 def _version(store: Store, ref: RefName) -> Version | None:
@@ -137,14 +157,36 @@ def _version(store: Store, ref: RefName) -> Version | None:
     return None if entry is None or entry.record.manifest is None else store[str(ref)]
 
 
+def _remembered(store: Store, request: DarkRequest, job: Job) -> _Done | None:
+    """What the same frames gave before: the files are as they were when they were read."""
+    inputs: dict[str, InputManifest] = {}
+    for mode, reading in job.readings.items():
+        for seen in seen_in(store, reading.data.source.evidence()):
+            if seen == _input(request, job, mode, seen.frames):
+                inputs[mode] = seen
+    if inputs.keys() != job.readings.keys():
+        return None
+    manifest = manifest_of(inputs, job.rule)
+    results = recall(store, manifest.reference.digest)
+    if results is None:
+        return None
+    return _Done(Derived(manifest.reference, manifest, results), inputs)
+
+
+def _measured(
+    jobs: Sequence[Job], data: Data, progress: Callable[[int, int], None]
+) -> dict[Key, Measured]:
+    wanted = [each for job in jobs if (each := job.wanted(data)) is not None]
+    return measure(data.source, wanted, WHOLE, progress) if wanted else {}
+
+
 def _derived(
     store: Store,
     request: DarkRequest,
     job: Job,
     measured: Sequence[tuple[Data, Mapping[Key, Measured]]],
-    before: Version | None,
     stamp: Stamp,
-) -> DarkDetector:
+) -> _Done:
     inputs = {}
     for mode, reading in job.readings.items():
         of_run = next(each for data, each in measured if data is reading.data)
@@ -152,56 +194,39 @@ def _derived(
         if found is None:
             raise Invalid(
                 f"no frame of {reading.detector.name} is left in step {reading.step.number} of run "
-                f"{reading.data.run}; the recipe skips the first {job.recipe.skip}"
+                f"{reading.data.run}; the recipe skips the first {job.rule.recipe.skip}"
             )
-        inputs[mode] = DarkInput(_input(request, job, mode, reading, found), found.sums)
-    run = min(reading.data.run for reading in job.readings.values())
-    gains = _constants_at(before, job, run, GAINS) if _needs_gains(job, request) else {}
-    rule = Rule(job.recipe, job.modes, gains if len(gains) == len(GAINS) else {}, request.without)
-    derived = derive_dark(store, inputs, rule, stamp)
+        inputs[mode] = DarkInput(_input(request, job, mode, found.frames), found.sums)
+    derived = derive_dark(store, inputs, job.rule, stamp)
     for mode, reading in job.readings.items():
         manifest = inputs[mode].manifest
         what = f"frames of {manifest.detector}, run {manifest.run}"
         witness(store, manifest.reference, reading.data.source.evidence(), stamp, what)
+    return _Done(derived, {mode: each.manifest for mode, each in inputs.items()})
+
+
+def _told(job: Job, before: Version | None, done: _Done, is_remembered: bool) -> DarkDetector:
+    frames = {mode: each.frames.count for mode, each in done.inputs.items()}
+    status = constants_at(before, job.key, job.run, ("pixel_status",)).get("pixel_status")
+    recipe = job.rule.recipe
     return DarkDetector(
-        job.key[1],
-        derived,
-        job.recipe,
-        job.recipe_before,
-        {mode: each.sums.frames for mode, each in inputs.items()},
-        any(each.sums.is_short for each in inputs.values()),
-        _constants_at(before, job, run, ("pixel_status",)).get("pixel_status"),
+        job.key[1], done.derived, recipe, job.recipe_before, frames, is_remembered, status
     )
 
 
-def _input(
-    request: DarkRequest, job: Job, mode: str, reading: Reading, found: Measured
-) -> InputManifest:
+def _input(request: DarkRequest, job: Job, mode: str, frames: Frames) -> InputManifest:
+    """The input manifest of a gain mode, if these are its frames."""
+    reading = job.readings[mode]
     return InputManifest(
         request.experiment,
         reading.data.run,
         reading.detector.name,
-        found.frames,
+        frames,
         reading.step.number,
         mode,
         reading.detector.serials,
-        wanted_of((job,), reading.data)[0].selection,
+        selection_of(job.rule.recipe),
     )
-
-
-def _needs_gains(job: Job, request: DarkRequest) -> bool:
-    return any(mode in COMPUTED_FROM and mode not in request.without for mode in job.modes)
-
-
-def _constants_at(
-    version: Version | None, job: Job, run: int, types: Sequence[str]
-) -> dict[str, ArrayReference]:
-    """The arrays of some types that the run gets, as far as there are any."""
-    if version is None or job.key not in version.manifest.detectors:
-        return {}
-    there = version.detector(job.key).at(run)
-    contents = {name: there[name].constant.content for name in types if name in there}
-    return {name: item for name, item in contents.items() if isinstance(item, ArrayReference)}
 
 
 def _with(

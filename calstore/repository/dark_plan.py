@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from calstore.darks.modes import modes_of
+from calstore.darks.modes import modes_of, origins_of
 from calstore.darks.recipe import DarkRecipe, recipe_for
 from calstore.errors import Invalid, NotFound
 from calstore.frames.source import Contents, DetectorData, FrameSource, Step
+from calstore.model.arrays import ArrayReference
 from calstore.model.conventions import device_of, group_of, is_source
 from calstore.model.manifests import Detector
-from calstore.repository.derive import rule_of
+from calstore.repository.derive import GAINS, Rule, rule_of
 from calstore.repository.measure import Wanted
 from calstore.repository.results import derivation_of
 from calstore.repository.store import Store
@@ -49,8 +50,6 @@ class Job:
 
     Parameters
     ----------
-    modes
-        The gain modes in the order of the axis; empty for a detector without.
     readings
         By gain mode; the only key is ``""`` for a detector without.
     recipe_before
@@ -59,10 +58,21 @@ class Job:
 
     key: Detector
     detector: DetectorData
-    modes: tuple[str, ...]
     readings: Mapping[str, Reading]
-    recipe: DarkRecipe
+    rule: Rule
     recipe_before: DarkRecipe | None
+
+    @property
+    def run(self) -> int:
+        """The first of the runs."""
+        return min(each.data.run for each in self.readings.values())
+
+    def wanted(self, data: Data) -> Wanted | None:
+        """What is to be read of one run, ``None`` for nothing."""
+        of_run = [each for each in self.readings.values() if each.data is data]
+        if not of_run:
+            return None
+        return Wanted(of_run[0].detector, tuple(each.step for each in of_run), self.rule.recipe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +125,15 @@ def key_of(detector: DetectorData) -> Detector:
     return detector.kind or "UNDEFINED", detector.name
 
 
-def wanted_of(jobs: Iterable[Job], data: Data) -> tuple[Wanted, ...]:
-    """What is to be read of one run."""
-    wanted = []
-    for job in jobs:
-        steps = tuple(each.step for each in job.readings.values() if each.data is data)
-        if steps:
-            name = next(each.detector for each in job.readings.values() if each.data is data)
-            wanted.append(Wanted(name, steps, job.recipe))
-    return tuple(wanted)
+def constants_at(
+    version: Version | None, key: Detector, run: int, types: Sequence[str]
+) -> dict[str, ArrayReference]:
+    """The arrays of some types that a run gets of a detector, as far as there are any."""
+    if version is None or key not in version.manifest.detectors:
+        return {}
+    there = version.detector(key).at(run)
+    contents = {name: there[name].constant.content for name in types if name in there}
+    return {name: item for name, item in contents.items() if isinstance(item, ArrayReference)}
 
 
 def _chosen(contents: Contents, names: Sequence[str]) -> list[DetectorData]:
@@ -166,20 +176,20 @@ def _job(
     modes = modes_of(_kind(detector))
     key = key_of(detector)
     readings = list(_readings(runs, detector))
+    before = _recipe_before(store, version, key, runs[0].run)
+    recipe = _recipe(recipes, before, _kind(detector), detector.dtype)
     if modes is None:
         if without or len(runs) > 1:
             raise Invalid(
                 f"{detector.name} has no gain modes: it takes one run, and none is left out"
             )
-        by_mode = {"": _first(readings, detector)}
-        names: tuple[str, ...] = ()
-    else:
-        names = modes.names
-        by_mode = _by_mode(readings, detector, names)
-        _refuse_missing(detector, by_mode, names[: modes.measured], without)
-    before = _recipe_before(store, version, key, runs[0].run)
-    recipe = _recipe(recipes, before, _kind(detector), detector.dtype)
-    return Job(key, detector, names, by_mode, recipe, before)
+        return Job(key, detector, {"": _first(readings, detector)}, Rule(recipe), before)
+    by_mode = _by_mode(readings, detector, modes.names)
+    gains = constants_at(version, key, runs[0].run, GAINS)
+    has_gains = gains.keys() >= set(GAINS)
+    origins_of(by_mode.keys(), modes.names, has_gains=has_gains, without=without)
+    rule = Rule(recipe, modes.names, gains if has_gains else {}, without)
+    return Job(key, detector, by_mode, rule, before)
 
 
 def _readings(runs: Sequence[Data], detector: DetectorData) -> Iterator[Reading]:
@@ -228,22 +238,6 @@ def _by_mode(
             )
         found[mode] = each
     return found
-
-
-def _refuse_missing(
-    detector: DetectorData,
-    found: Mapping[str, Reading],
-    measured: tuple[str, ...],
-    without: frozenset[str],
-) -> None:
-    missing = [mode for mode in measured if mode not in found and mode not in without]
-    if missing:
-        listed = ",".join(missing)
-        raise Invalid(
-            f"no frames of {detector.name} in {', '.join(missing)} (there are those in "
-            f"{', '.join(found) or 'no mode'}); add the runs that have them, or "
-            f"leave these modes to psana's fill-in: --without {listed}"
-        )
 
 
 def _recipe(recipes: Recipes, before: DarkRecipe | None, kind: str, dtype: str) -> DarkRecipe:

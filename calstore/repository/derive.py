@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from calstore._version import __version__
 from calstore.darks.constants import DarkConstants, derive
-from calstore.darks.modes import stacked
+from calstore.darks.modes import origins_of, stacked
 from calstore.darks.recipe import DarkRecipe
 from calstore.errors import Invalid
 from calstore.model.arrays import ArrayReference
-from calstore.model.derivations import FRAMES, DerivationManifest, Input, Parameter
+from calstore.model.derivations import (
+    ABSENT,
+    COMPUTED,
+    FRAMES,
+    DerivationManifest,
+    Input,
+    Parameter,
+)
 from calstore.model.digest import Reference
 from calstore.model.inputs import InputManifest
 from calstore.model.records import Stamp
@@ -58,8 +65,13 @@ class Rule:
 
     recipe: DarkRecipe
     modes: tuple[str, ...] = ()
-    gains: Mapping[str, ArrayReference] | None = None
+    gains: Mapping[str, ArrayReference] = field(default_factory=dict)
     without: frozenset[str] = frozenset()
+
+    @property
+    def has_gains(self) -> bool:
+        """Whether modes that no dark measures can be computed."""
+        return self.gains.keys() >= set(GAINS)
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -105,38 +117,36 @@ def computed(
     store: Store, inputs: Mapping[str, DarkInput], rule: Rule
 ) -> tuple[DerivationManifest, dict[str, Array]]:
     """The derivation and its arrays by type; nothing is stored. Errors as `derive_dark`."""
+    manifest = manifest_of({mode: each.manifest for mode, each in inputs.items()}, rule)
     made = {mode: derive(each.sums, rule.recipe) for mode, each in inputs.items()}
-    frames = {
-        f"{FRAMES}/{mode}" if mode else FRAMES: Input(FRAMES, each.manifest.reference)
-        for mode, each in inputs.items()
-    }
     if not rule.modes:
         (one,) = made.values()
-        manifest = DerivationManifest(
-            rule.recipe.name, rule.recipe.version, rule.parameters, frames
-        )
         return manifest, _by_type(one)
-    return _of_modes(store, made, frames, rule)
-
-
-def _of_modes(
-    store: Store, made: Mapping[str, DarkConstants], frames: Mapping[str, Input], rule: Rule
-) -> tuple[DerivationManifest, dict[str, Array]]:
-    gains = {name: arrays.get(store.backend, ref) for name, ref in (rule.gains or {}).items()}
+    gains = {name: arrays.get(store.backend, ref) for name, ref in rule.gains.items()}
     together = stacked(made, rule.modes, gains=gains, without=rule.without)
-    used = {
-        name: Input("array", reference)
-        for name, reference in (rule.gains or {}).items()
-        if "computed" in together.origins.values()
-    }
-    manifest = DerivationManifest(
-        rule.recipe.name,
-        rule.recipe.version,
-        rule.parameters,
-        {**frames, **used},
-        together.origins,
-    )
     return manifest, _by_type(together.constants)
+
+
+def manifest_of(inputs: Mapping[str, InputManifest], rule: Rule) -> DerivationManifest:
+    """The derivation of constants from some inputs, by gain mode, before it is computed.
+
+    Raises
+    ------
+    Invalid
+        When a gain mode has neither frames nor a rule.
+    """
+    used = {
+        f"{FRAMES}/{mode}" if mode else FRAMES: Input(FRAMES, each.reference)
+        for mode, each in inputs.items()
+    }
+    origins = {}
+    if rule.modes:
+        origins = origins_of(
+            inputs.keys(), rule.modes, has_gains=rule.has_gains, without=rule.without
+        )
+    if COMPUTED in origins.values():
+        used |= {name: Input("array", reference) for name, reference in rule.gains.items()}
+    return DerivationManifest(rule.recipe.name, rule.recipe.version, rule.parameters, used, origins)
 
 
 def rule_of(manifest: DerivationManifest) -> Rule:
@@ -156,7 +166,7 @@ def rule_of(manifest: DerivationManifest) -> Rule:
         for name, item in manifest.inputs.items()
         if isinstance(item.content, ArrayReference)
     }
-    without = frozenset(mode for mode, origin in manifest.modes.items() if origin == "absent")
+    without = frozenset(mode for mode, origin in manifest.modes.items() if origin == ABSENT)
     recipe = DarkRecipe.of(manifest.recipe, manifest.version, parameters)
     return Rule(recipe, tuple(modes.split()), gains, without)
 

@@ -36,7 +36,7 @@ class Wanted:
     @property
     def selection(self) -> Selection:
         """The events of each step that the recipe uses."""
-        return Selection(skip=self.recipe.skip, most=self.recipe.frames)
+        return selection_of(self.recipe)
 
     @property
     def events(self) -> int | None:
@@ -70,6 +70,11 @@ class Measured:
         return Frames.of(
             self.dtype, self.shape, [self.digests[number] for number in range(len(self.digests))]
         )
+
+
+def selection_of(recipe: DarkRecipe) -> Selection:
+    """The events of a step that a recipe uses."""
+    return Selection(skip=recipe.skip, most=recipe.frames)
 
 
 def measure(

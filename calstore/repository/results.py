@@ -125,16 +125,14 @@ def evidences(store: Store, manifest: Digest) -> Iterator[tuple[Evidence, ...]]:
         yield entry.record.evidence or ()
 
 
-def seen_in(
-    store: Store, evidence: Sequence[Evidence]
-) -> Iterator[tuple[Reference, InputManifest]]:
+def seen_in(store: Store, evidence: Sequence[Evidence]) -> Iterator[InputManifest]:
     """The inputs that were read from these files, as they are now: same size, same time."""
     wanted = tuple(evidence)
     for log in logs.names(store.backend, f"{INPUTS}/"):
         entry = logs.head(store.backend, log)
         if entry is None or entry.record.evidence != wanted or entry.record.manifest is None:
             continue
-        yield entry.record.manifest, input_of(store, entry.record.manifest)
+        yield input_of(store, entry.record.manifest)
 
 
 def _refuse_other(store: Store, before: logs.Entry, results: Mapping[str, ArrayReference]) -> None:
