@@ -290,3 +290,29 @@ def test_modes_that_no_dark_measures_are_computed_from_charge_injection(folder: 
     assert reference is not None
     roles = derivation_of(calstore.open(folder / ".calstore"), reference).inputs
     assert {"pixel_gain", "pixel_offset", "frames/FH"} <= set(roles)
+
+
+def test_what_check_finds_wrong_can_keep_a_dark_out(folder: Path) -> None:
+    np.save(folder / "good.npy", frames(60, (704, 768)))
+    np.save(folder / "dead.npy", np.zeros((60, 704, 768), np.uint16))
+    dark(folder, 137, "good.npy")
+
+    refused = dark(folder, 138, "dead.npy", "--require-check")
+    kept = at(folder, 139)["pedestals"].runs
+    taken = dark(folder, 138, "dead.npy")
+
+    assert refused.code == 5
+    assert "check finds" in refused.err
+    assert str(kept) == "137-end"
+    assert taken.code == 0
+    assert "wrong: " in taken.out
+
+
+def test_a_dark_below_a_later_one_says_which_runs_it_does_not_reach(folder: Path) -> None:
+    np.save(folder / "a.npy", frames(60))
+    np.save(folder / "b.npy", frames(60, seed=2))
+    dark(folder, 140, "a.npy")
+
+    earlier = dark(folder, 137, "b.npy")
+
+    assert "shadowed by 140-end" in earlier.err

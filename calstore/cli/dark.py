@@ -14,6 +14,7 @@ from calstore.cli.context import (
     printable,
     progress_of,
     table,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +83,10 @@ def dark(
         bool,
         typer.Option("--again", help="Read the frames even if these files were read before."),
     ] = False,
+    require_check: Annotated[
+        bool,
+        typer.Option("--require-check", help="Change nothing when check finds something wrong."),
+    ] = False,
     message: MessageOption = "",
 ) -> None:
     """Make pedestals, pixel_rms, pixel_status, pixel_max and pixel_min from a dark run.
@@ -94,7 +99,8 @@ def dark(
     Example: calstore dark xppn4116 137 --detector XppGon.0:Epix100a.1 --from r137.npy
 
     Exit codes: 3 no such file, 4 the ref moves too fast or the disk is full, 5 no raw frames, too
-    few of them or a gain mode is missing, 6 the same frames and recipe gave something else before.
+    few of them, a gain mode is missing or --require-check finds something wrong, 6 the same frames
+    and recipe gave something else before.
     """
     from calstore.cli.identity import stamp
     from calstore.model.runs import RunRange
@@ -111,6 +117,7 @@ def dark(
         valid=RunRange.parse(runs) if runs else None,
         without=frozenset(mode for mode in without.split(",") if mode),
         again=again,
+        require_check=require_check,
     )
     data = _data(experiment, run, files, detector, kind, tuple(serials or ()))
     made = make(store, request, data, stamp(message), progress_of("dark"))
@@ -165,6 +172,12 @@ def _print(store: Store, made: DarkMade) -> None:
             if origin != "measured":
                 typer.echo(f"  {printable(mode)} is {origin}, not measured")
         typer.echo(_bad_pixels(store, each))
+        for finding in made.findings[each.source]:
+            typer.echo(f"  {finding.severity}: {finding.type_name}, {printable(finding.what)}")
+        if each.source in made.shadows:
+            warn(f"{each.source} pedestals {made.shadows[each.source]}")
+    if not any(made.findings.values()):
+        typer.echo("check: nothing wrong or suspicious")
     typer.echo(named(made.record) if made.changed else f"{named(made.record)}  unchanged")
     ref = made.record.log.removeprefix("refs/")
     typer.echo(f"next: calstore check {ref}; calstore materialize {ref} DEST", err=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from calstore.checks.finding import Finding
 from calstore.darks.recipe import DarkRecipe
 from calstore.errors import Invalid
 from calstore.frames.source import WHOLE
@@ -16,6 +17,8 @@ from calstore.model.names import RefName
 from calstore.model.records import Record, Stamp
 from calstore.model.runs import END, RunRange
 from calstore.repository.change import Move, move, put_set
+from calstore.repository.check import check
+from calstore.repository.coverage import shadow_in
 from calstore.repository.dark_plan import Data, Job, Recipes, constants_at, jobs_of
 from calstore.repository.derive import DarkInput, Derived, derive_dark, manifest_of
 from calstore.repository.measure import Key, Measured, measure, selection_of
@@ -24,6 +27,7 @@ from calstore.repository.set_constant import overridden
 from calstore.repository.store import Store, ref_name
 from calstore.repository.version import Version, load_detector
 from calstore.store import logs, objects
+from calstore.views.coverage import Shadow
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class DarkRequest:
         Gain modes that may be absent.
     again
         Whether the frames are read even if the same files, unchanged since, were read before.
+    require_check
+        Whether the ref stays as it is when `check` finds something wrong.
     """
 
     experiment: str
@@ -50,6 +56,7 @@ class DarkRequest:
     valid: RunRange | None = None
     without: frozenset[str] = frozenset()
     again: bool = False
+    require_check: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +91,22 @@ class DarkDetector:
 
 @dataclass(frozen=True, slots=True)
 class DarkMade:
-    """The record of the new version, whether it is new, and what was made for each detector."""
+    """The record of the new version, whether it is new, and what was made for each detector.
+
+    Parameters
+    ----------
+    findings
+        What `check` says of what the first of the runs gets now, by source.
+    shadows
+        Which later constants keep their runs, by source.
+    """
 
     record: Record
     changed: bool
     runs: RunRange
     detectors: tuple[DarkDetector, ...]
+    findings: Mapping[str, tuple[Finding, ...]]
+    shadows: Mapping[str, Shadow]
 
 
 def dark(
@@ -133,15 +150,48 @@ def dark(
     told = ", ".join(job.key[1] for job in jobs)
     numbers = ", ".join(map(str, sorted({data.run for data in runs})))
 
+    findings: dict[str, tuple[Finding, ...]] = {}
+
     def decide(version: Version | None) -> Move:
         manifest = SetManifest() if version is None else version.manifest
         for job in jobs:
             one = derived[job.key]
             manifest = _with(store, manifest, job, one.derived, valid, request.valid is None)
-        return Move(put_set(store, manifest), f"dark run {numbers}: {told}, for runs {valid}")
+        new = put_set(store, manifest)
+        findings.update(
+            _findings(Version(store, str(new.digest), new, manifest, None), jobs, valid)
+        )
+        if request.require_check:
+            _refuse_wrong(findings)
+        return Move(new, f"dark run {numbers}: {told}, for runs {valid}")
 
     moved = move(store, ref, decide, stamp, "dark", may_be_new=True)
-    return DarkMade(moved.record, moved.changed, valid, made)
+    after = store[moved.record.name]
+    shadows = {job.key[1]: shadow_in(after, "/".join(job.key), "pedestals", valid) for job in jobs}
+    reached = {source: shadow for source, shadow in shadows.items() if shadow is not None}
+    return DarkMade(moved.record, moved.changed, valid, made, findings, reached)
+
+
+def _findings(
+    version: Version, jobs: Sequence[Job], runs: RunRange
+) -> Iterator[tuple[str, tuple[Finding, ...]]]:
+    for job in jobs:
+        checked = check(version, "/".join(job.key), run=runs.first)
+        yield job.key[1], checked.findings
+
+
+def _refuse_wrong(findings: Mapping[str, tuple[Finding, ...]]) -> None:
+    wrong = [
+        f"{source} {each.type_name}: {each.what}"
+        for source, found in findings.items()
+        for each in found
+        if each.is_wrong
+    ]
+    if wrong:
+        raise Invalid(
+            f"check finds {len(wrong)} wrong ({'; '.join(wrong[:3])}), so nothing was changed; "
+            "look at the frames, or leave --require-check out"
+        )
 
 
 @dataclass(frozen=True, slots=True)
