@@ -32,7 +32,7 @@ from commandline import (
 )
 
 import calstore as api
-from calstore.cli.app import EXIT_CODES
+from calstore.cli.exit_codes import EXIT_CODES
 from calstore.errors import CalstoreError, Conflict, Corrupt, Invalid, NotFound
 from calstore.model.arrays import digest_of
 from calstore.model.canonical import encode

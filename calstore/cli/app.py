@@ -37,9 +37,8 @@ from calstore.cli import (
     unset,
     verify,
 )
-from calstore.errors import CalstoreError, Conflict, Corrupt, Invalid, NotFound
-
-EXIT_CODES = {NotFound: 3, Conflict: 4, Invalid: 5, Corrupt: 6}
+from calstore.cli.exit_codes import exit_code
+from calstore.errors import CalstoreError
 
 app = typer.Typer(
     name="calstore",
@@ -114,8 +113,3 @@ def run() -> None:
     except CalstoreError as error:
         typer.echo(f"calstore: {error}", err=True)
         sys.exit(exit_code(error))
-
-
-def exit_code(error: CalstoreError) -> int:
-    """What a shell is told: by what the caller does next."""
-    return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))

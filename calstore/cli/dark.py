@@ -94,6 +94,7 @@ def dark(
     They are committed with the digest of the frames, the recipe and every parameter of it: the
     same frames and recipe give the same digests anywhere. A gain mode without frames is an error.
     Files that were read before and are unchanged since are not read again: the result is known.
+    mpirun -n N calstore dark … shares the frames among N processes; the digests are the same.
     No directory is changed: calstore materialize makes the one that psana reads.
 
     Example: calstore dark xppn4116 137 --detector XppGon.0:Epix100a.1 --from r137.npy
@@ -102,6 +103,7 @@ def dark(
     few of them, a gain mode is missing or --require-check finds something wrong, 6 the same frames
     and recipe gave something else before.
     """
+    from calstore.cli.crew import crew_of_environment
     from calstore.cli.identity import stamp
     from calstore.model.runs import RunRange
     from calstore.repository.dark import DarkRequest
@@ -119,9 +121,12 @@ def dark(
         again=again,
         require_check=require_check,
     )
-    data = _data(experiment, run, files, detector, kind, tuple(serials or ()))
-    made = make(store, request, data, stamp(message), progress_of("dark"))
-    _print(store, made)
+    with crew_of_environment() as crew:
+        data = _data(experiment, run, files, detector, kind, tuple(serials or ()))
+        progress = progress_of("dark", quiet=crew.rank != 0)
+        made = make(store, request, data, stamp(message), progress, crew)
+    if made is not None:
+        _print(store, made)
 
 
 def _data(

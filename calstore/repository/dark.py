@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from calstore.checks.finding import Finding
 from calstore.darks.recipe import DarkRecipe
 from calstore.errors import Invalid
-from calstore.frames.source import WHOLE
+from calstore.frames.source import Part
 from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Reference
 from calstore.model.inputs import Frames, InputManifest
@@ -19,15 +20,18 @@ from calstore.model.runs import END, RunRange
 from calstore.repository.change import Move, move, put_set
 from calstore.repository.check import check
 from calstore.repository.coverage import shadow_in
+from calstore.repository.crew import Alone, Crew
 from calstore.repository.dark_plan import Data, Job, Recipes, constants_at, jobs_of
 from calstore.repository.derive import DarkInput, Derived, derive_dark, manifest_of
-from calstore.repository.measure import Key, Measured, measure, selection_of
+from calstore.repository.measure import Key, Measured, measure, merged, selection_of
 from calstore.repository.results import recall, seen_in, witness
 from calstore.repository.set_constant import overridden
 from calstore.repository.store import Store, ref_name
 from calstore.repository.version import Version, load_detector
 from calstore.store import logs, objects
 from calstore.views.coverage import Shadow
+
+ALONE: Final = Alone()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,8 @@ def dark(
     runs: Sequence[Data],
     stamp: Stamp,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> DarkMade:
+    crew: Crew = ALONE,
+) -> DarkMade | None:
     """Pedestals, noise, status and extremes of the pixels, committed with their provenance.
 
     Parameters
@@ -124,6 +129,9 @@ def dark(
         One dark run; of a detector with gain modes also several, each with some of them.
     progress
         Called with the number of frames done and of all, for each run.
+    crew
+        The processes that share the frames, each of which calls this. The first commits; the
+        others get ``None``.
 
     Raises
     ------
@@ -140,8 +148,13 @@ def dark(
     before = _version(store, ref)
     jobs = jobs_of(store, before, runs, request.detectors, request.recipes, request.without)
     known = {job.key: None if request.again else _remembered(store, request, job) for job in jobs}
-    new = [job for job in jobs if known[job.key] is None]
-    measured = [(data, _measured(new, data, progress)) for data in runs]
+    # Another writer may have been between them: what the first decides counts.
+    rules = crew.share({job.key: job.rule for job in jobs if known[job.key] is None})
+    new = [replace(job, rule=rules[job.key]) for job in jobs if job.key in rules]
+    parts = [crew.gather(_measured(new, data, progress, crew)) for data in runs]
+    if crew.rank != 0:
+        return None
+    measured = [(data, merged(of_run)) for data, of_run in zip(runs, parts, strict=True)]
     derived = {
         job.key: known[job.key] or _derived(store, request, job, measured, stamp) for job in jobs
     }
@@ -224,10 +237,12 @@ def _remembered(store: Store, request: DarkRequest, job: Job) -> _Done | None:
 
 
 def _measured(
-    jobs: Sequence[Job], data: Data, progress: Callable[[int, int], None]
+    jobs: Sequence[Job], data: Data, progress: Callable[[int, int], None], crew: Crew
 ) -> dict[Key, Measured]:
     wanted = [each for job in jobs if (each := job.wanted(data)) is not None]
-    return measure(data.source, wanted, WHOLE, progress) if wanted else {}
+    if not wanted:
+        return {}
+    return measure(data.source, wanted, Part(crew.rank, crew.of), progress)
 
 
 def _derived(
