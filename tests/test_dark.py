@@ -316,3 +316,23 @@ def test_a_dark_below_a_later_one_says_which_runs_it_does_not_reach(folder: Path
     earlier = dark(folder, 137, "b.npy")
 
     assert "shadowed by 140-end" in earlier.err
+
+
+def test_a_new_experiment_gets_what_belongs_to_the_same_panels(folder: Path) -> None:
+    np.save(folder / "a.npy", frames(60, (704, 768)))
+    np.save(folder / "gain.npy", np.full((704, 768), 0.06, np.float32))
+    dark(folder, 1, "a.npy", "--ref", "xppx1/main")
+    words = ("set", "xppx1/main", EPIX, "pixel_gain", "3-end", "gain.npy")
+    assert run(*words, folder=folder).code == 0
+    assert run("fork", "xppx1/main", "detectors/3925999620/main", folder=folder).code == 0
+
+    same = dark(folder, 5, "a.npy", "--serial", "3925999620")
+    other = dark(folder, 5, "a.npy", "--serial", "1111111111", "--ref", "xppn4116/other")
+
+    assert "pixel_gain of the same panels taken over from detectors/3925999620/main@1" in same.out
+    assert "taken over" not in other.out
+    gain = at(folder, 3)["pixel_gain"]
+    assert (str(gain.runs), gain.constant.serials) == ("0-end", ("3925999620",))
+    record = calstore.open(folder / ".calstore")["xppn4116/main"].record
+    assert record is not None
+    assert [parent.log for parent in record.parents] == ["refs/detectors/3925999620/main"]

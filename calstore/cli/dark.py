@@ -173,6 +173,9 @@ def _print(store: Store, made: DarkMade) -> None:
             typer.echo(
                 f"  fewer than {gate_frames} frames: the gates are made from those there are"
             )
+        if each.inherited.constants:
+            types = ", ".join(each.inherited.constants)
+            typer.echo(f"  {types} of the same panels taken over from {each.inherited.source}")
         for mode, origin in each.derived.manifest.modes.items():
             if origin != "measured":
                 typer.echo(f"  {printable(mode)} is {origin}, not measured")

@@ -23,6 +23,7 @@ from calstore.repository.coverage import shadow_in
 from calstore.repository.crew import Alone, Crew
 from calstore.repository.dark_plan import Data, Job, Recipes, constants_at, jobs_of
 from calstore.repository.derive import DarkInput, Derived, derive_dark, manifest_of
+from calstore.repository.inherit import ALL_RUNS, Inherited
 from calstore.repository.measure import Key, Measured, measure, merged, selection_of
 from calstore.repository.results import recall, seen_in, witness
 from calstore.repository.set_constant import overridden
@@ -73,6 +74,8 @@ class DarkDetector:
         By gain mode, how many were used; the only key is ``""`` for a detector without.
     is_remembered
         Whether it was looked up: the same files, unchanged since, were read before.
+    inherited
+        What was taken over with it from a ref of the same panels.
     recipe_before
         Of the dark before, ``None`` for none.
     status_before
@@ -85,6 +88,7 @@ class DarkDetector:
     recipe_before: DarkRecipe | None
     frames: Mapping[str, int]
     is_remembered: bool
+    inherited: Inherited
     status_before: ArrayReference | None
 
     @property
@@ -176,7 +180,9 @@ def dark(
         )
         if request.require_check:
             _refuse_wrong(findings)
-        return Move(new, f"dark run {numbers}: {told}, for runs {valid}")
+        parents = tuple(parent for job in jobs for parent in job.inherited.parents)
+        what = f"dark run {numbers}: {told}, for runs {valid}"
+        return Move(new, what, tuple(dict.fromkeys(parents)))
 
     moved = move(store, ref, decide, stamp, "dark", may_be_new=True)
     after = store[moved.record.name]
@@ -275,7 +281,14 @@ def _told(job: Job, before: Version | None, done: _Done, is_remembered: bool) ->
     status = constants_at(before, job.key, job.run, ("pixel_status",)).get("pixel_status")
     recipe = job.rule.recipe
     return DarkDetector(
-        job.key[1], done.derived, recipe, job.recipe_before, frames, is_remembered, status
+        job.key[1],
+        done.derived,
+        recipe,
+        job.recipe_before,
+        frames,
+        is_remembered,
+        job.inherited,
+        status,
     )
 
 
@@ -305,6 +318,9 @@ def _with(
     """The set with the constants of a detector in it; the detector's manifest is stored."""
     reference: Reference | None = manifest.detectors.get(job.key)
     detector = DetectorManifest() if reference is None else load_detector(store, reference)
+    for name, other in job.inherited.constants.items():
+        if name not in detector.constants:
+            detector = detector.replaced(name, {ALL_RUNS: other})
     for name, array in derived.results.items():
         constant = Constant(array, serials=job.detector.serials, derivation=derived.reference)
         before = detector.constants.get(name, {})

@@ -12,8 +12,9 @@ from calstore.errors import Invalid, NotFound
 from calstore.frames.source import Contents, DetectorData, FrameSource, Step
 from calstore.model.arrays import ArrayReference
 from calstore.model.conventions import device_of, group_of, is_source
-from calstore.model.manifests import Detector
+from calstore.model.manifests import Constant, Detector
 from calstore.repository.derive import GAINS, Rule, rule_of
+from calstore.repository.inherit import Inherited, inherited
 from calstore.repository.measure import Wanted
 from calstore.repository.results import derivation_of
 from calstore.repository.store import Store
@@ -54,6 +55,8 @@ class Job:
         By gain mode; the only key is ``""`` for a detector without.
     recipe_before
         The recipe of the dark that the version has, ``None`` for none.
+    inherited
+        What the version lacks and a ref of the same panels has.
     """
 
     key: Detector
@@ -61,6 +64,7 @@ class Job:
     readings: Mapping[str, Reading]
     rule: Rule
     recipe_before: DarkRecipe | None
+    inherited: Inherited
 
     @property
     def run(self) -> int:
@@ -132,8 +136,7 @@ def constants_at(
     if version is None or key not in version.manifest.detectors:
         return {}
     there = version.detector(key).at(run)
-    contents = {name: there[name].constant.content for name in types if name in there}
-    return {name: item for name, item in contents.items() if isinstance(item, ArrayReference)}
+    return _arrays({name: there[name].constant for name in types if name in there})
 
 
 def _chosen(contents: Contents, names: Sequence[str]) -> list[DetectorData]:
@@ -178,18 +181,26 @@ def _job(
     readings = list(_readings(runs, detector))
     before = _recipe_before(store, version, key, runs[0].run)
     recipe = _recipe(recipes, before, _kind(detector), detector.dtype)
+    others = inherited(store, version, key, detector.serials)
     if modes is None:
         if without or len(runs) > 1:
             raise Invalid(
                 f"{detector.name} has no gain modes: it takes one run, and none is left out"
             )
-        return Job(key, detector, {"": _first(readings, detector)}, Rule(recipe), before)
+        by_mode = {"": _first(readings, detector)}
+        return Job(key, detector, by_mode, Rule(recipe), before, others)
     by_mode = _by_mode(readings, detector, modes.names)
-    gains = constants_at(version, key, runs[0].run, GAINS)
+    gains = {**_arrays(others.constants), **constants_at(version, key, runs[0].run, GAINS)}
+    gains = {name: array for name, array in gains.items() if name in GAINS}
     has_gains = gains.keys() >= set(GAINS)
     origins_of(by_mode.keys(), modes.names, has_gains=has_gains, without=without)
     rule = Rule(recipe, modes.names, gains if has_gains else {}, without)
-    return Job(key, detector, by_mode, rule, before)
+    return Job(key, detector, by_mode, rule, before, others)
+
+
+def _arrays(constants: Mapping[str, Constant]) -> dict[str, ArrayReference]:
+    contents = {name: constant.content for name, constant in constants.items()}
+    return {name: item for name, item in contents.items() if isinstance(item, ArrayReference)}
 
 
 def _readings(runs: Sequence[Data], detector: DetectorData) -> Iterator[Reading]:
