@@ -336,3 +336,16 @@ def test_a_new_experiment_gets_what_belongs_to_the_same_panels(folder: Path) -> 
     record = calstore.open(folder / ".calstore")["xppn4116/main"].record
     assert record is not None
     assert [parent.log for parent in record.parents] == ["refs/detectors/3925999620/main"]
+
+
+def test_show_tells_the_recipe_the_run_and_the_frames(folder: Path) -> None:
+    np.save(folder / "a.npy", frames(60))
+    dark(folder, 137, "a.npy")
+
+    told = run("show", "xppn4116/main", EPIX, "pedestals", folder=folder).out
+
+    derivation = at(folder, 137)["pedestals"].derivation
+    assert derivation is not None
+    assert f"137-end derived by psana 1, {derivation.reference.digest}" in told
+    assert "frames: 60 of run 137 of xppn4116, step 0, xxh128:" in told
+    assert "gate_frames=50" in told

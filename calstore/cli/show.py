@@ -68,6 +68,8 @@ def show(
     typer.echo(table([_row(constant) for constant in found]))
     if type_name is not None:
         _show_provenances(version, found)
+        for constant in found:
+            _show_derivation(constant)
     elif detector is None and version.manifest.files:
         typer.echo(f"and {len(version.manifest.files)} other files")
 
@@ -119,6 +121,33 @@ def _show_provenances(version: Version, constants: list[CalibrationConstant]) ->
             typer.echo(f"    HISTORY says: {printable(said.text)}")
 
 
+def _show_derivation(constant: CalibrationConstant) -> None:
+    from calstore.model.derivations import FRAMES
+    from calstore.model.digest import Reference
+    from calstore.repository.results import input_of
+
+    derivation = constant.derivation
+    if derivation is None:
+        return
+    typer.echo(
+        f"{constant.runs} derived by {printable(derivation.recipe)} {derivation.version}, "
+        f"{derivation.reference.digest}"
+    )
+    for role, item in derivation.inputs.items():
+        told = item.content.digest.short
+        if item.kind == FRAMES and isinstance(item.content, Reference):
+            read = input_of(constant.detector.version.store, item.content)
+            told = (
+                f"{read.frames.count} of run {read.run} of {read.experiment}, step {read.step}, "
+                f"{read.frames.digest.short}"
+            )
+        typer.echo(f"    {printable(role)}: {printable(told)}")
+    for mode, origin in derivation.modes.items():
+        typer.echo(f"    {printable(mode)}: {origin}")
+    values = " ".join(f"{name}={value}" for name, value in derivation.parameters.items())
+    typer.echo(f"    {printable(values)}")
+
+
 def _told(record: Record) -> str:
     when = record.stamp.when[:19].replace("T", " ")
     return printable(f"{record.name}, {when} by {record.stamp.who}: {record.what}")
@@ -147,9 +176,11 @@ def _constant_json(constant: CalibrationConstant) -> dict[str, Any]:
     from calstore.model.arrays import ArrayReference
 
     content, source = constant.constant.content, constant.constant.source
+    derivation = constant.constant.derivation
     is_array = isinstance(content, ArrayReference)
     reference = content.content if isinstance(content, ArrayReference) else content
     return {
+        "derivation": None if derivation is None else derivation.digest.hex,
         "dtype": content.dtype if isinstance(content, ArrayReference) else None,
         "group": constant.detector.group,
         "kind": "array" if is_array else "blob",

@@ -25,6 +25,7 @@ from calstore.views.resolve import Timeline
 if TYPE_CHECKING:
     import numpy as np
 
+    from calstore.model.derivations import DerivationManifest
     from calstore.repository.provenance import Provenance
 
 
@@ -231,6 +232,23 @@ class CalibrationConstant:
         from calstore.repository.provenance import provenance
 
         return provenance(self)
+
+    @property
+    def derivation(self) -> DerivationManifest | None:
+        """By which recipe and from which inputs it was computed; ``None`` for what was imported.
+
+        Raises
+        ------
+        Corrupt
+            When it is not what was stored.
+        """
+        from calstore.repository.results import derivation_of
+
+        reference = self.constant.derivation
+        if reference is None:
+            return None
+        with naming_versions(self._store):
+            return derivation_of(self._store, reference)
 
     def __str__(self) -> str:
         detector = self.detector
