@@ -166,7 +166,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         printed("adopt", "view", "xpp/users/wilson/adopted"),
         printed("adopt", "view", "xpp/users/wilson/adopted"),
     ]
-    found["set-manifest"], found["detector-manifest"] = _manifests(folder / ".calstore")
+    found |= _manifests(folder / ".calstore")
     found["verify"] = [printed("verify"), printed("verify", "xpp/main")]
     found["verify"].append(_verified_with_damage(folder))
     return found
@@ -264,15 +264,15 @@ def _coverage_of_swapped_panels(folder: Path) -> Any:
     return json.loads(outcome.out)
 
 
-def _manifests(store: Path) -> tuple[list[Any], list[Any]]:
+def _manifests(store: Path) -> dict[str, list[Any]]:
     values = [
         as_json(msgpack.unpackb(path.read_bytes()))
         for path in sorted(store.glob("objects/manifests/*/*"))
     ]
-    return (
-        [value for value in values if value["kind"] == "set"],
-        [value for value in values if value["kind"] == "detector"],
-    )
+    return {
+        f"{kind}-manifest": [value for value in values if value["kind"] == kind]
+        for kind in ("set", "detector", "input", "derivation")
+    }
 
 
 def _verified_with_damage(folder: Path) -> Any:
@@ -365,6 +365,7 @@ def _maps_by_content(name: str) -> list[re.Pattern[str]]:
     by_name = {
         "set-manifest": ["detectors", "detectors/[^/]+", "files"],
         "detector-manifest": ["constants", "constants/[^/]+", "constants/[^/]+/[^/]+"],
+        "derivation-manifest": ["inputs", "modes", "parameters"],
         "view-journal": ["put", "done/files", "done/folders", "done/links"],
         "view-receipt": ["files", "links"],
         "config": ["settings"],
