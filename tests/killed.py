@@ -42,7 +42,7 @@ def run_and_die(arguments: list[str], nth: int) -> NoReturn:
 
 def serve() -> None:
     """Do the jobs of stdin, one after the other."""
-    for module in ("numpy", "polars", "zarr"):
+    for module in ("numpy", "polars", "zarr", "calstore.darks.kernel"):
         importlib.import_module(module)
     for line in sys.stdin:
         job = json.loads(line)

@@ -27,8 +27,11 @@ from builders import (
 from os_calls import VERBS, InterruptedCalls
 
 from calstore.errors import CalstoreError, Conflict, Corrupt, NotFound
+from calstore.frames.npy import Labels, open_npy
 from calstore.model.runs import RunRange
 from calstore.repository.branch import delete_ref, fork
+from calstore.repository.dark import DarkRequest, dark
+from calstore.repository.dark_plan import Data
 from calstore.repository.import_tree import import_tree
 from calstore.repository.materialize import materialize
 from calstore.repository.set_constant import set_constant
@@ -53,6 +56,12 @@ class Command:
     is_once: bool = False
 
 
+def dark_run(store: Store, trees: Path) -> object:
+    source = open_npy(trees / "dark.npy", Labels("cxis0113", 9, "camera"))
+    request = DarkRequest("cxis0113", MAIN, ("camera",))
+    return dark(store, request, [Data(9, source, source.contents())], stamp())
+
+
 COMMANDS = {
     "import": Command(MAIN, lambda store, trees: import_tree(store, trees / "2", MAIN, stamp())),
     "import-new": Command(
@@ -65,6 +74,7 @@ COMMANDS = {
             store, MAIN, "Opal1000.0", "pedestals", RunRange(5, 7), VALUES, stamp()
         ),
     ),
+    "dark": Command(MAIN, dark_run),
     "fork": Command(
         NEW_REF,
         lambda store, trees: fork(store, MAIN, NEW_REF, stamp()),
@@ -83,6 +93,8 @@ def trees(memory_path: Path) -> Path:
     second = {**small_files(1), f"{OPAL}/pedestals/20-30.data": b"1 2 3\n4 5 6\n"}
     second[f"{OPAL}/pedestals/0-end.data"] = small_files(2)[f"{OPAL}/pedestals/0-end.data"]
     del second[f"{OPAL}/pixel_status/0-end.data"]
+    frames = np.random.default_rng(1).normal(3000, 5, (60, 8, 8)).round()
+    np.save(memory_path / "dark.npy", frames.astype(np.uint16))
     write_files(memory_path / "1", first)
     write_files(memory_path / "2", second)
     return memory_path
@@ -188,7 +200,7 @@ def interrupted(
 
 
 @pytest.mark.parametrize(("number", "when"), OS_FAULTS)
-@pytest.mark.parametrize("name", ["import", "set", "fork", "delete-ref"])
+@pytest.mark.parametrize("name", ["import", "set", "dark", "fork", "delete-ref"])
 def test_a_command_whose_nth_os_call_fails_leaves_the_old_or_the_new(
     name: str,
     number: int,

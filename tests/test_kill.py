@@ -24,8 +24,11 @@ from builders import (
 )
 
 from calstore.errors import Conflict, NotFound
+from calstore.frames.npy import Labels, open_npy
 from calstore.model.runs import RunRange
 from calstore.repository.branch import delete_ref, fork
+from calstore.repository.dark import DarkRequest, dark
+from calstore.repository.dark_plan import Data
 from calstore.repository.import_tree import import_tree
 from calstore.repository.materialize import materialize
 from calstore.repository.set_constant import set_constant
@@ -71,10 +74,18 @@ def origin(memory_path: Path) -> Path:
     write_files(folder / "1", first)
     write_files(folder / "2", second)
     np.save(folder / "values.npy", np.arange(12, dtype=np.float32).reshape(3, 4))
+    noise = np.random.default_rng(1).normal(3000, 5, (60, 8, 8)).round()
+    np.save(folder / "dark.npy", noise.astype(np.uint16))
     store = init_store(folder / "store", "0" * 32)
     import_tree(store, folder / "1", MAIN, stamp())
     fork(store, MAIN, SANDBOX, stamp())
     return folder
+
+
+def dark_run(store: Store, folder: Path) -> object:
+    source = open_npy(folder / "dark.npy", Labels("cxis0113", 9, "camera"))
+    request = DarkRequest("cxis0113", MAIN, ("camera",))
+    return dark(store, request, [Data(9, source, source.contents())], stamp())
 
 
 # Name → the ref that moves, the words of the command, the same by Python, and every how many
@@ -93,6 +104,12 @@ COMMANDS: dict[str, tuple[str, list[str], Callable[[Store, Path], object], int]]
             store, MAIN, "Opal1000.0", "pedestals", RunRange(5, 7), folder / "values.npy", stamp()
         ),
         2,
+    ),
+    "dark": (
+        MAIN,
+        ["dark", "cxis0113", "9", "--detector", "camera", "--ref", MAIN, "--from", "dark.npy"],
+        dark_run,
+        6,
     ),
     "fork": (
         NEW_REF,
@@ -188,7 +205,9 @@ def test_a_killed_materialize_can_be_repeated_or_taken_back(
 
 
 def _in_folder(words: list[str], folder: Path) -> list[str]:
-    return [str(folder / word) if word in ("2", "values.npy") else word for word in words]
+    return [
+        str(folder / word) if word in ("2", "values.npy", "dark.npy") else word for word in words
+    ]
 
 
 def _without_litter(files: dict[str, bytes]) -> dict[str, bytes]:
