@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from calstore.darks.recipe import DarkRecipe
+    from calstore.frames.npy import Labels
     from calstore.repository.dark import DarkDetector, DarkMade
     from calstore.repository.dark_plan import Data
     from calstore.repository.store import Store
+
+_OF_PSANA: Final = (".xtc2", ".xtc")
+"""How the names of files end that psana reads."""
 
 
 def dark(
@@ -35,16 +39,20 @@ def dark(
         typer.Option(
             "--from",
             metavar="[MODE=]FILE",
-            help="Its raw frames, a .npy of shape (frame, [segment,] row, column). Of a detector "
-            "with gain modes one file for each: --from G0=g0.npy --from G1=g1.npy …",
+            help="Its raw frames: xtc2 or xtc, which psana reads (all streams of the run, or the "
+            "directory), or a .npy of shape (frame, [segment,] row, column), of a detector with "
+            "gain modes one for each: --from G0=g0.npy --from G1=g1.npy …",
         ),
     ],
     detector: Annotated[
         str,
         typer.Option(
-            "--detector", metavar="D", help="Its source, as XppGon.0:Epix100a.1, or its name."
+            "--detector",
+            metavar="D",
+            help="Its source, as XppGon.0:Epix100a.1, or its name; if not given, every cspad, epix "
+            "and jungfrau that the data name.",
         ),
-    ],
+    ] = "",
     kind: Annotated[
         str,
         typer.Option(
@@ -87,6 +95,15 @@ def dark(
         bool,
         typer.Option("--require-check", help="Change nothing when check finds something wrong."),
     ] = False,
+    psana_python: Annotated[
+        str,
+        typer.Option(
+            "--psana-python",
+            metavar="PYTHON",
+            envvar="CALSTORE_PSANA_PYTHON",
+            help="The python that has psana, for xtc2 and xtc; if not given, the one on the PATH.",
+        ),
+    ] = "",
     message: MessageOption = "",
 ) -> None:
     """Make pedestals, pixel_rms, pixel_status, pixel_max and pixel_min from a dark run.
@@ -99,12 +116,15 @@ def dark(
 
     Example: calstore dark xppn4116 137 --detector XppGon.0:Epix100a.1 --from r137.npy
 
-    Exit codes: 3 no such file, 4 the ref moves too fast or the disk is full, 5 no raw frames, too
-    few of them, a gain mode is missing or --require-check finds something wrong, 6 the same frames
-    and recipe gave something else before.
+    Example: calstore dark mfx101332224 7 --from mfx101332224-r0007-s000-c000.xtc2
+
+    Exit codes: 3 no such file or no psana, 4 the ref moves too fast or the disk is full, 5 no raw
+    frames, too few of them, a gain mode is missing or --require-check finds something wrong, 6 the
+    same frames and recipe gave something else before.
     """
     from calstore.cli.crew import crew_of_environment
     from calstore.cli.identity import stamp
+    from calstore.frames.npy import Labels
     from calstore.model.runs import RunRange
     from calstore.repository.dark import DarkRequest
     from calstore.repository.dark import dark as make
@@ -115,39 +135,72 @@ def dark(
         experiment,
         ref or f"{experiment}/main",
         recipes=Recipes(recipe, _changes(parameters or [])),
-        detectors=(detector,),
+        detectors=(detector,) if detector else (),
         valid=RunRange.parse(runs) if runs else None,
         without=frozenset(mode for mode in without.split(",") if mode),
         again=again,
         require_check=require_check,
     )
     with crew_of_environment() as crew:
-        data = _data(experiment, run, files, detector, kind, tuple(serials or ()))
+        labels = Labels(experiment, run, detector, kind, serials=tuple(serials or ()))
+        data = _data(run, files, labels, psana_python)
         progress = progress_of("dark", quiet=crew.rank != 0)
         made = make(store, request, data, stamp(message), progress, crew)
     if made is not None:
         _print(store, made)
 
 
-def _data(
-    experiment: str,
-    run: int,
-    files: Sequence[str],
-    detector: str,
-    kind: str,
-    serials: tuple[str, ...],
-) -> list[Data]:
-    from calstore.frames.npy import Labels, open_npy
+def _data(run: int, files: Sequence[str], labels: Labels, psana_python: str) -> list[Data]:
+    """What is read: each .npy by itself, and all files of psana together."""
+    from dataclasses import replace
+
+    from calstore.errors import Invalid
+    from calstore.frames.npy import open_npy
     from calstore.repository.dark_plan import Data
 
-    data = []
+    data, of_psana = [], []
     for text in files:
         mode, equals, path = text.partition("=")
         if not equals or "/" in mode:
             mode, path = "", text
-        source = open_npy(Path(path), Labels(experiment, run, detector, kind, mode, serials))
+        if path.removesuffix(".inprogress").endswith(_OF_PSANA) or Path(path).is_dir():
+            if mode:
+                raise Invalid(f"{path} tells gain modes by itself; name it without {mode}=")
+            of_psana.append(Path(path))
+            continue
+        if not labels.detector:
+            raise Invalid(f"{path} does not tell whose frames it holds; add --detector SOURCE")
+        source = open_npy(Path(path), replace(labels, mode=mode))
         data.append(Data(run, source, source.contents()))
+    if of_psana:
+        data.append(_by_psana(labels.experiment, run, of_psana, psana_python))
     return data
+
+
+def _by_psana(experiment: str, run: int, files: Sequence[Path], psana_python: str) -> Data:
+    import os
+
+    from calstore.errors import Invalid
+    from calstore.frames.psana import open_psana
+    from calstore.repository.dark_plan import Data
+
+    directory = files[0] if len(files) == 1 and files[0].is_dir() else None
+    source = open_psana(
+        files=() if directory else files,
+        experiment=experiment,
+        run=run,
+        directory=directory,
+        python=psana_python or None,
+        path=os.environ.get("PATH", ""),
+        environment=os.environ,
+    )
+    found = source.contents()
+    if (found.experiment or experiment, found.run or run) != (experiment, run):
+        raise Invalid(
+            f"{files[0]} holds run {found.run} of {found.experiment}, not run {run} of "
+            f"{experiment}; name what was meant"
+        )
+    return Data(run, source, found)
 
 
 def _changes(texts: Sequence[str]) -> dict[str, int | float]:

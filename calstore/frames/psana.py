@@ -38,6 +38,7 @@ _ONE_PROCESS: Final = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
 }
+_OF_MPI: Final = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "MPI_", "SLURM_")
 _HOW: Final = "name the python that has it: --psana-python PYTHON"
 _STDERR_LINES: Final = 5
 
@@ -250,7 +251,7 @@ def _started(
         try:
             process = subprocess.Popen(
                 [python, str(_BRIDGE)],
-                env={**environment, **_ONE_PROCESS},
+                env=_of_one_process(environment),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -271,6 +272,15 @@ def _started(
             if process is not None:
                 _end(process)
             os.close(memory)
+
+
+def _of_one_process(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that is none of several, even where this one is.
+
+    psana imports MPI in any case; below mpirun or srun it would take itself for one of theirs.
+    """
+    kept = {name: text for name, text in environment.items() if not name.startswith(_OF_MPI)}
+    return {**kept, **_ONE_PROCESS}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
