@@ -39,9 +39,9 @@ def dark(
         typer.Option(
             "--from",
             metavar="[MODE=]FILE",
-            help="Its raw frames: xtc2 or xtc, which psana reads (all streams of the run, or the "
-            "directory), or a .npy of shape (frame, [segment,] row, column), of a detector with "
-            "gain modes one for each: --from G0=g0.npy --from G1=g1.npy …",
+            help="Its raw frames: xtc2 or xtc, which psana reads (all streams of the run, or its "
+            "directory), or a .npy of shape (frame, [segment,] row, column). Where each gain mode "
+            "has a file: --from G0=g0.npy --from G1=g1.npy …",
         ),
     ],
     detector: Annotated[
@@ -77,7 +77,11 @@ def dark(
     ] = "",
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help="psana or robust; if not given, that of the dark before."),
+        typer.Option(
+            "--recipe",
+            help="psana, robust, or one of the store's (calstore config recipe/NAME); if not "
+            "given, that of the dark before, with its parameters.",
+        ),
     ] = None,
     parameters: Annotated[
         list[str] | None,
@@ -128,13 +132,15 @@ def dark(
     from calstore.model.runs import RunRange
     from calstore.repository.dark import DarkRequest
     from calstore.repository.dark import dark as make
-    from calstore.repository.dark_plan import Recipes
+    from calstore.repository.recipes import parameters as changed
+    from calstore.repository.recipes import recipe_named
+    from calstore.repository.settings import settings_of
 
     store = opened(context)
     request = DarkRequest(
         experiment,
         ref or f"{experiment}/main",
-        recipes=Recipes(recipe, _changes(parameters or [])),
+        recipes=recipe_named(settings_of(store), recipe, changed(parameters or [])),
         detectors=(detector,) if detector else (),
         valid=RunRange.parse(runs) if runs else None,
         without=frozenset(mode for mode in without.split(",") if mode),
@@ -151,33 +157,38 @@ def dark(
 
 
 def _data(run: int, files: Sequence[str], labels: Labels, psana_python: str) -> list[Data]:
-    """What is read: each .npy by itself, and all files of psana together."""
+    """What is read: each .npy by itself, and all files of psana that have no mode together."""
     from dataclasses import replace
 
     from calstore.errors import Invalid
     from calstore.frames.npy import open_npy
     from calstore.repository.dark_plan import Data
 
-    data, of_psana = [], []
+    data, streams = [], []
     for text in files:
         mode, equals, path = text.partition("=")
         if not equals or "/" in mode:
             mode, path = "", text
-        if path.removesuffix(".inprogress").endswith(_OF_PSANA) or Path(path).is_dir():
-            if mode:
-                raise Invalid(f"{path} tells gain modes by itself; name it without {mode}=")
-            of_psana.append(Path(path))
-            continue
-        if not labels.detector:
-            raise Invalid(f"{path} does not tell whose frames it holds; add --detector SOURCE")
-        source = open_npy(Path(path), replace(labels, mode=mode))
-        data.append(Data(run, source, source.contents()))
-    if of_psana:
-        data.append(_by_psana(labels.experiment, run, of_psana, psana_python))
+        if not (path.removesuffix(".inprogress").endswith(_OF_PSANA) or Path(path).is_dir()):
+            if not labels.detector:
+                raise Invalid(f"{path} does not tell whose frames it holds; add --detector SOURCE")
+            source = open_npy(Path(path), replace(labels, mode=mode))
+            data.append(Data(run, source, source.contents()))
+        elif mode:
+            data.append(_by_psana(labels.experiment, run, [Path(path)], mode, psana_python))
+        else:
+            streams.append(Path(path))
+    if streams:
+        data.append(_by_psana(labels.experiment, run, streams, "", psana_python))
+    if all(each.run != run for each in data):
+        runs = ", ".join(str(each.run) for each in data)
+        raise Invalid(f"the files hold run {runs}, not run {run}; name what was meant")
     return data
 
 
-def _by_psana(experiment: str, run: int, files: Sequence[Path], psana_python: str) -> Data:
+def _by_psana(
+    experiment: str, run: int, files: Sequence[Path], mode: str, psana_python: str
+) -> Data:
     import os
 
     from calstore.errors import Invalid
@@ -190,30 +201,15 @@ def _by_psana(experiment: str, run: int, files: Sequence[Path], psana_python: st
         experiment=experiment,
         run=run,
         directory=directory,
+        mode=mode,
         python=psana_python or None,
         path=os.environ.get("PATH", ""),
         environment=os.environ,
     )
     found = source.contents()
-    if (found.experiment or experiment, found.run or run) != (experiment, run):
-        raise Invalid(
-            f"{files[0]} holds run {found.run} of {found.experiment}, not run {run} of "
-            f"{experiment}; name what was meant"
-        )
-    return Data(run, source, found)
-
-
-def _changes(texts: Sequence[str]) -> dict[str, int | float]:
-    from calstore.errors import Invalid
-
-    changes: dict[str, int | float] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            changes[name] = int(value) if value.lstrip("-").isdecimal() else float(value)
-        except ValueError:
-            raise Invalid(f"{text!r} is no parameter; write it as rms_hi=50") from None
-    return changes
+    if found.experiment not in ("", experiment):
+        raise Invalid(f"{files[0]} is of {found.experiment}, not of {experiment}; name its own")
+    return Data(run if found.run is None else found.run, source, found)
 
 
 def _print(store: Store, made: DarkMade) -> None:

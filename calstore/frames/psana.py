@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
@@ -51,7 +51,8 @@ class PsanaFrames:
     python: str
     environment: Mapping[str, str]
     found: Contents
-    files: tuple[Path, ...] = field(default=())
+    files: tuple[Path, ...]
+    mode: str
 
     def contents(self) -> Contents:
         """What was found when it was opened."""
@@ -71,7 +72,7 @@ class PsanaFrames:
             "steps": steps,
         }
         with _started(self.python, self.environment, asked) as bridge:
-            yield _blocks(bridge)
+            yield _blocks(bridge, self.mode)
 
     def evidence(self) -> tuple[Evidence, ...]:
         """The files as they are now."""
@@ -85,6 +86,7 @@ def open_psana(
     experiment: str = "",
     run: int | None = None,
     directory: Path | None = None,
+    mode: str = "",
     python: str | None = None,
     path: str = "",
     environment: Mapping[str, str] | None = None,
@@ -96,6 +98,8 @@ def open_psana(
     files
         The run's streams, xtc2 of LCLS-II or xtc of LCLS-I; none to let psana find them by
         `experiment`, `run` and, if given, `directory`.
+    mode
+        The gain mode of a run of one step, where the data do not tell it.
     python
         The python that has psana; ``None`` for this one, or the one on the `path`.
     path
@@ -108,7 +112,8 @@ def open_psana(
     NotFound
         When there is no such file or run, or no python that has psana.
     Invalid
-        When a file is cut short or holds no events; when psana fails.
+        When a file is cut short or holds no events; when the data tell another mode; when psana
+        fails.
     """
     environment = environment or {}
     question = {
@@ -121,13 +126,13 @@ def open_psana(
     found_python = _python(python, path, environment)
     with _started(found_python, environment, {**question, "ask": "contents"}) as bridge:
         answer = bridge.read("contents")
-    detectors = tuple(_detector(each) for each in answer["detectors"])
+    detectors = tuple(_detector(each, mode) for each in answer["detectors"])
     named = tuple(Path(file) for file in answer["files"])
     if not answer["events"]:
         where = ", ".join(map(str, named)) or f"{experiment} run {run}"
         raise Invalid(f"{where} holds no events; is it the run that was meant?")
     found = Contents(answer["experiment"], answer["run"], detectors)
-    return PsanaFrames(question, found_python, environment, found, named)
+    return PsanaFrames(question, found_python, environment, found, named, mode)
 
 
 def is_complete(path: Path) -> bool:
@@ -149,14 +154,22 @@ def is_complete(path: Path) -> bool:
     return last is not None and last.service == END_RUN
 
 
-def _detector(answer: Mapping[str, Any]) -> DetectorData:
+def _detector(answer: Mapping[str, Any], mode: str) -> DetectorData:
+    steps = [Step(each["number"], each["events"], each["mode"] or mode) for each in answer["steps"]]
+    read = [step for step in steps if step.events]
+    if mode and (len(read) > 1 or any(step.mode != mode for step in read)):
+        told = ", ".join(each["mode"] or "no mode" for each in answer["steps"])
+        raise Invalid(
+            f"{answer['name']} was read in {len(read)} steps ({told}), which cannot all be {mode}; "
+            "name the file without a gain mode"
+        )
     return DetectorData(
         answer["name"],
         answer["kind"],
         tuple(answer["serials"]),
         tuple(answer["shape"]),
         answer["dtype"],
-        tuple(Step(each["number"], each["events"], each["mode"]) for each in answer["steps"]),
+        tuple(steps),
     )
 
 
@@ -292,7 +305,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _blocks(bridge: _Bridge) -> Iterator[Block]:
+def _blocks(bridge: _Bridge, mode: str) -> Iterator[Block]:
+    """The blocks as they come; the one before is given back when the next is asked for."""
     rings: dict[str, Array] = {}
     while True:
         message = bridge.read("ring", "block", "end")
@@ -304,7 +318,7 @@ def _blocks(bridge: _Bridge) -> Iterator[Block]:
             continue
         numbers = message["numbers"]
         frames = rings[name][message["slot"], : len(numbers)]
-        yield Block(name, message["step"], message["mode"], numbers, frames)
+        yield Block(name, message["step"], message["mode"] or mode, numbers, frames)
         bridge.send({"free": name})
 
 

@@ -38,7 +38,8 @@ SLOTS = 2
 FIRST_EVENTS = 100  # of a step, among which each detector has a frame, or is not offered
 PATH_CHARACTERS = 200  # psana 4 cuts the names of files after these
 
-CONFIGURE, BEGIN_RUN, END_RUN, BEGIN_STEP, END_STEP, L1_ACCEPT = 2, 4, 5, 6, 7, 12
+CONFIGURE, BEGIN_RUN, END_RUN, BEGIN_STEP, END_STEP = 2, 4, 5, 6, 7
+EVENTS = (11, 12)  # the last of a batch, and any other
 HEADER = struct.Struct("<6I")
 BEFORE_EXTENT = 12  # the bytes of a header that its extent does not count
 
@@ -50,6 +51,16 @@ EPIX10KA_MODES = (
     ("AHL-H", 60, 16),
     ("AML-M", 60, 0),
 )
+
+# lcls-psana/Detector src/UtilsJungfrauCalib.py DIC_GAIN_MODE.
+JUNGFRAU_MODES = {
+    "Normal": "G0",
+    "HighGain0": "G0",
+    "FixedGain1": "G1",
+    "ForcedGain1": "G1",
+    "FixedGain2": "G2",
+    "ForcedGain2": "G2",
+}
 
 
 class Refused(Exception):
@@ -115,38 +126,18 @@ def scan_names(doc: dict[str, Any], name: str) -> bool:
     return named == name or named.rpartition("_")[0] == name
 
 
-def mode_of(kind: str, name: str, step: int, steps: int, doc: dict[str, Any], bits: Any) -> str:
-    """The gain mode that a detector is in during a step, ``""`` where nothing tells.
-
-    Parameters
-    ----------
-    steps
-        How many there are in the run.
-    bits
-        The control bits of the pixels of an epix10ka or epixhr, else ``None``.
-    """
-    kind = kind.lower()
-    is_named = scan_names(doc, name)
-    if kind.startswith("jungfrau"):
-        if is_named and doc.get("gainMode") in (0, 1, 2):
-            return "G%d" % doc["gainMode"]
-        return "G%d" % step if is_named and steps == 3 else ""
-    if kind.startswith(("epixm320", "epixuhr")):
-        return str(doc.get("gain_mode", "")) if is_named else ""
-    if bits is None:
-        return ""
-    mode = mode_of_bits(bits)
-    if is_named and doc.get("scantype") == "pedestal" and "step" in doc:
-        order = [name for name, _, _ in EPIX10KA_MODES]
-        told = int(doc["step"])
-        if told < len(order) and order[told] != mode:
-            raise Refused(
-                "invalid",
-                "%s is configured for %s in step %d, but the scan says that step %d is %s; "
-                "was the configuration not applied?"
-                % (name, mode or "no gain mode", step, told, order[told]),
-            )
-    return mode
+def refuse_other_mode(mode: str, name: str, doc: dict[str, Any]) -> None:
+    """An epix10ka whose configuration is not what its scan says was not configured in time."""
+    if not scan_names(doc, name) or doc.get("scantype") != "pedestal" or "step" not in doc:
+        return
+    order = [each for each, _, _ in EPIX10KA_MODES]
+    told = int(doc["step"])
+    if told < len(order) and order[told] != mode:
+        raise Refused(
+            "invalid",
+            "%s is configured for %s where the scan says that step %d is %s; was the "
+            "configuration not applied?" % (name, mode or "no gain mode", told, order[told]),
+        )
 
 
 def mode_of_bits(bits: Any) -> str:
@@ -155,6 +146,24 @@ def mode_of_bits(bits: Any) -> str:
         if np.count_nonzero(bits & mask == value) * 2 > bits.size:
             return mode
     return ""
+
+
+def listed(
+    source: Any, name: str, frame: Any, counts: list[int], modes: list[str]
+) -> dict[str, Any]:
+    """One detector as the contents have it."""
+    steps = [
+        {"number": number, "events": count, "mode": modes[number]}
+        for number, count in enumerate(counts)
+    ]
+    return {
+        "name": name,
+        "kind": source.kind(name),
+        "serials": source.serials(name),
+        "shape": list(frame.shape),
+        "dtype": frame.dtype.name,
+        "steps": steps,
+    }
 
 
 class Stretch(NamedTuple):
@@ -195,6 +204,11 @@ class Psana2:
         self.faces: dict[str, Any] = {name: face for name, face in raw if is_area(face)}
         self.timing = next((face for _, face in raw if hasattr(face, "eventcodes")), None)
 
+    @property
+    def least(self) -> int:
+        """How many events there are in the steps by the headers of the files."""
+        return sum(len(step.events) for step in self._steps())
+
     def _names(self) -> list[str]:
         return sorted(self.run.detnames)
 
@@ -204,6 +218,16 @@ class Psana2:
             {found.time: (path, found) for path in stream for found in datagrams(path)}
             for stream in streams
         ]
+        begins = [
+            {time for time, (_, found) in stream.items() if found.service == BEGIN_RUN}
+            for stream in self.index
+        ]
+        if any(times != begins[0] for times in begins):
+            raise Refused(
+                "invalid",
+                "%s are files of different runs; name one run, or one for each gain mode: "
+                "MODE=FILE" % ", ".join(self.files),
+            )
 
     def kind(self, name: str) -> str:
         """The type of a detector as the data say it."""
@@ -235,6 +259,17 @@ class Psana2:
             return None
         return self.faces[name]._cbits_config_detector()
 
+    def mode(self, name: str, step: tuple[int, int], doc: dict[str, Any], bits: Any) -> str:
+        """The gain mode of a detector in one of so many steps, ``""`` where nothing tells."""
+        kind, is_named = self.kind(name), scan_names(doc, name)
+        if kind.startswith("jungfrau"):
+            if is_named and doc.get("gainMode") in (0, 1, 2):
+                return "G%d" % doc["gainMode"]
+            return "G%d" % step[0] if is_named and step[1] == 3 else ""
+        if kind.startswith(("epixm320", "epixuhr")):
+            return str(doc.get("gain_mode", "")) if is_named else ""
+        return "" if bits is None else mode_of_bits(bits)
+
     def steps(self) -> Iterator[tuple[Any, Iterator[Any]]]:
         """The steps of the run, each with its events."""
         for step in self.run.steps():
@@ -251,15 +286,15 @@ class Psana2:
                 self.run._update_envstore_from_dgrams(begin._dgrams)
             doc = self.doc(begins[0])
             for name in self.faces:
-                arguments = (self.kind(name), name, number, len(steps), doc, self.bits(name))
-                modes[name].append(mode_of(*arguments))
+                mode = self.mode(name, (number, len(steps)), doc, self.bits(name))
+                modes[name].append(mode)
             for time in step.events[:FIRST_EVENTS]:
                 if len(shapes) < len(self.faces):
                     self._learn(shapes, self._event_at(time))
         counts = [len(step.events) for step in steps]
         return {
             "detectors": [
-                self._detector(name, shapes[name], counts, modes) for name in sorted(shapes)
+                listed(self, name, shapes[name], counts, modes[name]) for name in sorted(shapes)
             ],
             "events": sum(counts),
         }
@@ -269,21 +304,6 @@ class Psana2:
             frame = self.frame(name, event) if name not in shapes else None
             if isinstance(frame, np.ndarray) and frame.ndim in (2, 3):
                 shapes[name] = frame
-
-    def _detector(
-        self, name: str, frame: Any, counts: list[int], modes: dict[str, list[str]]
-    ) -> dict[str, Any]:
-        return {
-            "name": name,
-            "kind": self.kind(name),
-            "serials": self.serials(name),
-            "shape": list(frame.shape),
-            "dtype": frame.dtype.name,
-            "steps": [
-                {"number": number, "events": counts[number], "mode": mode}
-                for number, mode in enumerate(modes[name])
-            ],
-        }
 
     def _steps(self) -> list[Stretch]:
         """The steps as psana counts them: one that begins inside another is a part of that."""
@@ -301,7 +321,7 @@ class Psana2:
                 is_open = True
             elif service == END_STEP:
                 is_open = False
-            elif service == L1_ACCEPT and is_open:
+            elif service in EVENTS and is_open:
                 steps[-1].events.append(time)
         return steps
 
@@ -425,6 +445,8 @@ class Psana1:
                 raise Refused("not-found", "there is no file %s; name the run's xtc" % path)
         names = self.files
         if not names:
+            pattern = os.path.join(glob.escape(question["directory"]), "*-r%04d-s*.xtc*" % question["run"])
+            self.files = sorted(glob.glob(pattern)) if question["directory"] else []
             words = ["exp=%s" % question["experiment"], "run=%s" % question["run"], "smd"]
             words += ["dir=%s" % question["directory"]] if question["directory"] else []
             names = [":".join(words)]
@@ -445,6 +467,7 @@ class Psana1:
             for name, face in found.items()
             if hasattr(face, "raw") and hasattr(face, "image")
         }
+        self.least = 0  # which only reading all would tell
         self.evrs = [face for face in found.values() if hasattr(face, "eventCodes")]
 
     def _names(self) -> list[str]:
@@ -469,8 +492,42 @@ class Psana1:
         return {}
 
     def bits(self, name: str) -> Any:
-        """No control bits: they are not part of the public interface."""
-        return None
+        """The control bits of the pixels of an epix10ka, as configured now."""
+        if not self.kind(name).lower().startswith("epix10ka"):
+            return None
+        panels = self._panels(name)
+        return np.stack([bits_of_panel(panel) for panel in panels]) if panels else None
+
+    def mode(self, name: str, step: tuple[int, int], doc: dict[str, Any], bits: Any) -> str:
+        """The gain mode that a detector is configured for now; ``""`` where it has none."""
+        if self.kind(name) != "Jungfrau":
+            return "" if bits is None else mode_of_bits(bits)
+        found = self._configuration("Jungfrau", "ConfigV", name)
+        return "" if found is None else JUNGFRAU_MODES.get(found.gainMode().name, "")
+
+    def serials(self, name: str) -> list[str]:
+        """Of the panels of an epix, in the order of the segments; none of other detectors."""
+        if not self.kind(name).startswith("Epix"):
+            return []
+        return [serial_of_panel(panel) for panel in self._panels(name)]
+
+    def _panels(self, name: str) -> list[Any]:
+        """The configurations of the panels of an epix."""
+        prefix = "Config" + self.kind(name)[len("Epix") :] + "V"
+        found = self._configuration("Epix", prefix, name)
+        if found is None:
+            return []
+        if not hasattr(found, "elemCfg"):
+            return [found]
+        return [found.elemCfg(number) for number in range(found.numberOfElements())]
+
+    def _configuration(self, group: str, prefix: str, name: str) -> Any:
+        """The newest kind of configuration that the data hold of a detector."""
+        types = getattr(self.psana, group, None)
+        store, source = self.source.env().configStore(), self.psana.Source(name)
+        versions = sorted((each for each in dir(types) if each.startswith(prefix)), reverse=True)
+        found = (store.get(getattr(types, version), source) for version in versions)
+        return next((each for each in found if each is not None), None)
 
     def steps(self) -> Iterator[tuple[Any, Iterator[Any]]]:
         """The steps of the run, each with its events."""
@@ -481,9 +538,13 @@ class Psana1:
         """What the run holds; all of it is read for the steps, which small data make cheap."""
         counts: list[int] = []
         shapes: dict[str, Any] = {}
+        modes: dict[str, list[str]] = {name: [] for name in self.faces}
         for _, events in self.steps():
             counts.append(0)
             for event in events:
+                if not counts[-1]:
+                    for name in self.faces:
+                        modes[name].append(self.mode(name, (0, 0), {}, self.bits(name)))
                 counts[-1] += 1
                 if counts[-1] > FIRST_EVENTS:
                     continue
@@ -491,26 +552,36 @@ class Psana1:
                     frame = self.frame(name, event) if name not in shapes else None
                     if isinstance(frame, np.ndarray) and frame.ndim in (2, 3):
                         shapes[name] = frame
+            if not counts[-1]:
+                for name in self.faces:
+                    modes[name].append("")
         return {
-            "detectors": [self._detector(name, shapes[name], counts) for name in sorted(shapes)],
+            "detectors": [
+                listed(self, name, shapes[name], counts, modes[name]) for name in sorted(shapes)
+            ],
             "events": sum(counts),
         }
 
-    def _detector(self, name: str, frame: Any, counts: list[int]) -> dict[str, Any]:
-        modes = [
-            mode_of(self.kind(name), name, n, len(counts), {}, None) for n in range(len(counts))
-        ]
-        return {
-            "name": name,
-            "kind": self.kind(name),
-            "serials": [],
-            "shape": list(frame.shape),
-            "dtype": frame.dtype.name,
-            "steps": [
-                {"number": number, "events": count, "mode": modes[number]}
-                for number, count in enumerate(counts)
-            ],
-        }
+
+def bits_of_panel(panel: Any) -> Any:
+    """Bits of pixels and ASICs as lcls-psana/Detector src/UtilsEpix10ka.py puts them together."""
+    bits = np.asarray(panel.asicPixelConfigArray()) & 12
+    rows, columns = bits.shape[0] // 2, bits.shape[1] // 2
+    upper, lower = slice(None, rows), slice(rows, None)
+    left, right = slice(None, columns), slice(columns, None)
+    for asic, where in enumerate(((lower, right), (upper, right), (upper, left), (lower, left))):
+        if panel.asics(asic).trbit():
+            bits[where] |= 16
+    return bits
+
+
+def serial_of_panel(panel: Any) -> str:
+    """The serial as lcls-psana/Detector src/UtilsEpix.py spells it."""
+    fields = ["version", "carrierId0", "carrierId1", "digitalCardId0", "digitalCardId1"]
+    fields += ["analogCardId0", "analogCardId1"]
+    return "-".join(
+        "%010d" % (getattr(panel, name)() if hasattr(panel, name) else 0) for name in fields
+    )
 
 
 # What is sent.
@@ -613,8 +684,7 @@ class Reader:
 
     def read(self) -> None:
         """Send what was asked for, step by step."""
-        steps = self.channel.question["steps"]
-        events = 0
+        steps, events, is_enough = self.channel.question["steps"], 0, False
         for number, (step, found) in enumerate(self.source.steps()):
             seen = dict.fromkeys(self.selections, 0)
             modes = None
@@ -625,20 +695,30 @@ class Reader:
                 codes = self._codes(event)
                 for name, selection in self.selections.items():
                     self._take(name, selection, event, codes, (seen, number, modes[name]))
-                if number + 1 == steps and self._is_enough(seen):
+                is_enough = number + 1 == steps and self._is_enough(seen)
+                if is_enough:
                     break
             for name, ring in self.rings.items():
                 ring.flush(number, "" if modes is None else modes[name])
             if number + 1 == steps:
                 break
+        if not is_enough and events < self.source.least:
+            raise Refused(
+                "invalid",
+                "psana gave %d of the %d events in %s and stopped; was a file changed meanwhile?"
+                % (events, self.source.least, ", ".join(self.source.files)),
+            )
         self.channel.send(kind="end", events=events)
 
     def _modes(self, number: int, step: Any, steps: int) -> dict[str, str]:
         doc = self.source.doc(step)
-        return {
-            name: mode_of(self.source.kind(name), name, number, steps, doc, self.source.bits(name))
-            for name in self.selections
-        }
+        modes = {}
+        for name in self.selections:
+            bits = self.source.bits(name)
+            modes[name] = self.source.mode(name, (number, steps), doc, bits)
+            if bits is not None:
+                refuse_other_mode(modes[name], name, doc)
+        return modes
 
     def _codes(self, event: Any) -> set[int]:
         if not self.needs_codes:
