@@ -349,3 +349,21 @@ def test_show_tells_the_recipe_the_run_and_the_frames(folder: Path) -> None:
     assert f"137-end derived by psana 1, {derivation.reference.digest}" in told
     assert "frames: 60 of run 137 of xppn4116, step 0, xxh128:" in told
     assert "gate_frames=50" in told
+
+
+def test_a_store_has_recipes_of_its_own(folder: Path) -> None:
+    np.save(folder / "a.npy", frames(60))
+    made = run("config", "recipe/xpp-epix", "robust rms_hi=50 int_hi=16000", folder=folder)
+    wrong = run("config", "recipe/xpp-epix", "robust rms_high=50", folder=folder)
+
+    named = dark(folder, 137, "a.npy", "--recipe", "xpp-epix", "--parameter", "int_hi=9000")
+    kept = dark(folder, 138, "a.npy")
+    unknown = dark(folder, 139, "a.npy", "--recipe", "mfx")
+
+    assert (made.code, wrong.code) == (0, 5)
+    assert "rms_high" in wrong.err
+    for outcome in (named, kept):
+        assert "robust 1" in outcome.out
+        assert "int_hi=9000 rms_lo=0.001 rms_hi=50" in outcome.out
+    assert unknown.code == 3
+    assert "psana, robust, xpp-epix" in unknown.err

@@ -13,24 +13,30 @@ def config(
     context: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="calib-dir or data-dir, perhaps with /<experiment>."),
+        typer.Argument(
+            metavar="[NAME]",
+            help="calib-dir or data-dir, perhaps with /<experiment>; recipe/<name>.",
+        ),
     ] = None,
     value: Annotated[
-        str | None, typer.Argument(metavar="[PATH]", help="What it shall be from now on.")
+        str | None, typer.Argument(metavar="[VALUE]", help="What it shall be from now on.")
     ] = None,
     unset: Annotated[bool, typer.Option("--unset", help="Go back to the default.")] = False,
     message: MessageOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Show or change where experiments have their calib directory and their data.
+    """Show or change where experiments have their directories, and recipes for darks.
 
     calib-dir and data-dir are patterns for all experiments, in which {instrument} and {experiment}
     stand for the names; calib-dir/<experiment> is the place of one. The store remembers them for
-    all its users, and who changed what.
+    all its users, and who changed what. recipe/<name> is a recipe for darks with limits of your
+    own: psana or robust, then parameters.
 
     Example: calstore config calib-dir/xppn4116 /sdf/data/lcls/ds/xpp/xppn4116/calib
 
-    Exit codes: 3 no store, 5 no such setting, or no absolute path.
+    Example: calstore config recipe/xpp-epix 'robust rms_hi=50'
+
+    Exit codes: 3 no store, 5 no such setting, no absolute path, or no such parameter.
     """
     from calstore.cli.identity import stamp
     from calstore.errors import Invalid

@@ -21,10 +21,11 @@ from calstore.repository.change import Move, move, put_set
 from calstore.repository.check import check
 from calstore.repository.coverage import shadow_in
 from calstore.repository.crew import Alone, Crew
-from calstore.repository.dark_plan import Data, Job, Recipes, constants_at, jobs_of
+from calstore.repository.dark_plan import Data, Job, constants_at, jobs_of
 from calstore.repository.derive import DarkInput, Derived, derive_dark, manifest_of
 from calstore.repository.inherit import ALL_RUNS, Inherited
 from calstore.repository.measure import Key, Measured, measure, merged, selection_of
+from calstore.repository.recipes import Recipes
 from calstore.repository.results import recall, seen_in, witness
 from calstore.repository.set_constant import overridden
 from calstore.repository.store import Store, ref_name

@@ -16,6 +16,7 @@ from calstore.model.manifests import Constant, Detector
 from calstore.repository.derive import GAINS, Rule, rule_of
 from calstore.repository.inherit import Inherited, inherited
 from calstore.repository.measure import Wanted
+from calstore.repository.recipes import Recipes
 from calstore.repository.results import derivation_of
 from calstore.repository.store import Store
 from calstore.repository.version import Version
@@ -77,14 +78,6 @@ class Job:
         if not of_run:
             return None
         return Wanted(of_run[0].detector, tuple(each.step for each in of_run), self.rule.recipe)
-
-
-@dataclass(frozen=True, slots=True)
-class Recipes:
-    """Which recipe is asked for: its name and changed parameters, ``None`` for the version's."""
-
-    name: str | None = None
-    changes: Mapping[str, int | float] | None = None
 
 
 def jobs_of(
@@ -255,7 +248,7 @@ def _recipe(recipes: Recipes, before: DarkRecipe | None, kind: str, dtype: str) 
     if recipes.name is None and not recipes.changes and before is not None:
         return before
     name = recipes.name or (FIRST_RECIPE if before is None else before.name)
-    return recipe_for(name, kind, dtype, recipes.changes or {})
+    return recipe_for(name, kind, dtype, recipes.changes)
 
 
 def _recipe_before(

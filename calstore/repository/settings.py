@@ -12,6 +12,7 @@ from calstore._version import __version__
 from calstore.errors import Invalid, NotFound
 from calstore.model.names import RefName
 from calstore.model.records import SETTINGS, Record, Stamp
+from calstore.repository import recipes
 from calstore.repository.store import Store
 from calstore.store import logs
 
@@ -124,12 +125,17 @@ def is_experiment(text: str) -> bool:
 
 def _check_name(name: str) -> None:
     kind, slash, experiment = name.partition("/")
+    if kind == recipes.SETTING and recipes.is_recipe_name(experiment):
+        return
     if kind not in DEFAULTS or (slash and not is_experiment(experiment)):
         known = ", ".join(f"{kind}, {kind}/<experiment>" for kind in DEFAULTS)
-        raise Invalid(f"there is no setting {name!r}; there are {known}")
+        raise Invalid(f"there is no setting {name!r}; there are {known}, {recipes.SETTING}/<name>")
 
 
 def _check_value(name: str, value: str) -> None:
+    if name.startswith(f"{recipes.SETTING}/"):
+        recipes.parse_recipe(value)
+        return
     fields = _FIELD.findall(value)
     unknown = set(fields) - {"instrument", "experiment"}
     bare = _FIELD.sub("", value)

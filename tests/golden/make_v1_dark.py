@@ -10,7 +10,8 @@ import calstore
 from calstore.frames.npy import Labels, open_npy
 from calstore.model.records import Stamp, Who
 from calstore.repository.dark import DarkRequest, dark
-from calstore.repository.dark_plan import Data, Recipes
+from calstore.repository.dark_plan import Data
+from calstore.repository.recipes import Recipes
 
 EPIX, JUNGFRAU = "XppGon.0:Epix100a.1", "XppEndstation.0:Jungfrau.0"
 
