@@ -1,9 +1,10 @@
 """Real xtc2 files by psana's own writer; run under psana's python.
 
-Usage: ``xtc2_files.py PLAN``. The plan is JSON: ``out``, ``experiment``, ``run``, and ``steps``, a
+Usage: ``xtc2_files.py PLAN …``. A plan is JSON: ``out``, ``experiment``, ``run``, and ``steps``, a
 list of ``{"frames": {DETECTOR: FILE.npy}, "doc": {…}, "codes": [[…], …], "config": MODE}``. Each
-event has one frame of each detector; ``detectors`` has the type, the serials and, for events
-without a frame, ``missing``. ``streams`` says which of them go into which file beside ``out``.
+event has one frame of each detector; ``detectors`` has the kind, the serials and, if some events
+have no frame, their numbers as ``missing``. ``streams`` instead of ``out`` says which detectors go
+into which file.
 """
 
 import json
@@ -13,7 +14,8 @@ import numpy as np
 from psana.dgramedit import AlgDef, DetectorDef, DgramEdit
 from psana.psexp import TransitionId
 
-T0 = (1_750_000_000 - 631_152_000) << 32  # seconds since 1990, upper half
+T0 = 1_750_000_000 - 631_152_000  # seconds since 1990
+HOUR = 3600
 RAW = {
     "epix100": (AlgDef("raw", 2, 0, 1), {"raw": (np.uint16, 2)}),
     "epix10ka": (AlgDef("raw", 2, 0, 1), {"raw": (np.uint16, 2)}),
@@ -27,6 +29,11 @@ PIXELS = {"FH": 12, "FM": 12, "FL": 8, "AHL-H": 0, "AML-M": 0}
 TRBIT = {"FH": 1, "FM": 0, "FL": 0, "AHL-H": 1, "AML-M": 0}
 
 
+def start_of(plan):
+    """When a run was taken: one in an hour. Seconds are in the upper half of a time."""
+    return (T0 + plan["run"] * HOUR) << 32
+
+
 class Stream:
     """One file with some of the detectors."""
 
@@ -34,7 +41,7 @@ class Stream:
         self.plan, self.file = plan, open(path, "wb")  # noqa: SIM115, PTH123
         self.buffer = bytearray(plan.get("buffer", 40_000_000))
         self.config = DgramEdit(
-            transition_id=TransitionId.Configure, ts=T0, bufsize=len(self.buffer)
+            transition_id=TransitionId.Configure, ts=start_of(plan), bufsize=len(self.buffer)
         )
         self.cameras, self.settings = {}, {}
         for name in names:
@@ -142,7 +149,7 @@ class Stream:
 
 
 def main(plan):
-    clock = T0
+    clock = start_of(plan)
 
     def tick():
         nonlocal clock
@@ -181,4 +188,5 @@ def main(plan):
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    for text in sys.argv[1:]:
+        main(json.loads(text))

@@ -15,8 +15,8 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
@@ -71,8 +71,11 @@ class PsanaFrames:
             "part": {"rank": part.rank, "of": part.of, "head": part.head},
             "steps": steps,
         }
-        with _started(self.python, self.environment, asked) as bridge:
-            yield _blocks(bridge, self.mode)
+        with (
+            _started(self.python, self.environment, asked) as bridge,
+            closing(_blocks(bridge, self.mode)) as blocks,
+        ):
+            yield blocks
 
     def evidence(self) -> tuple[Evidence, ...]:
         """The files as they are now."""
@@ -305,7 +308,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _blocks(bridge: _Bridge, mode: str) -> Iterator[Block]:
+def _blocks(bridge: _Bridge, mode: str) -> Generator[Block, None, None]:
     """The blocks as they come; the one before is given back when the next is asked for."""
     rings: dict[str, Array] = {}
     while True:

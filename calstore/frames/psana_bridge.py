@@ -445,7 +445,9 @@ class Psana1:
                 raise Refused("not-found", "there is no file %s; name the run's xtc" % path)
         names = self.files
         if not names:
-            pattern = os.path.join(glob.escape(question["directory"]), "*-r%04d-s*.xtc*" % question["run"])
+            pattern = os.path.join(
+                glob.escape(question["directory"]), "*-r%04d-s*.xtc*" % question["run"]
+            )
             self.files = sorted(glob.glob(pattern)) if question["directory"] else []
             words = ["exp=%s" % question["experiment"], "run=%s" % question["run"], "smd"]
             words += ["dir=%s" % question["directory"]] if question["directory"] else []
