@@ -206,7 +206,11 @@ class Psana2:
 
     @property
     def least(self) -> int:
-        """How many events there are in the steps by the headers of the files."""
+        """How many events there are by the headers of the files.
+
+        When they were read, the end is not asked for: psana waits a second at that of a file to
+        which more may be written.
+        """
         return sum(len(step.events) for step in self._steps())
 
     def _names(self) -> list[str]:
@@ -687,6 +691,7 @@ class Reader:
     def read(self) -> None:
         """Send what was asked for, step by step."""
         steps, events, is_enough = self.channel.question["steps"], 0, False
+        least = self.source.least
         for number, (step, found) in enumerate(self.source.steps()):
             seen = dict.fromkeys(self.selections, 0)
             modes = None
@@ -697,18 +702,18 @@ class Reader:
                 codes = self._codes(event)
                 for name, selection in self.selections.items():
                     self._take(name, selection, event, codes, (seen, number, modes[name]))
-                is_enough = number + 1 == steps and self._is_enough(seen)
+                is_enough = number + 1 == steps and (events == least or self._is_enough(seen))
                 if is_enough:
                     break
             for name, ring in self.rings.items():
                 ring.flush(number, "" if modes is None else modes[name])
             if number + 1 == steps:
                 break
-        if not is_enough and events < self.source.least:
+        if not is_enough and events < least:
             raise Refused(
                 "invalid",
                 "psana gave %d of the %d events in %s and stopped; was a file changed meanwhile?"
-                % (events, self.source.least, ", ".join(self.source.files)),
+                % (events, least, ", ".join(self.source.files)),
             )
         self.channel.send(kind="end", events=events)
 
