@@ -16,13 +16,21 @@ def page() -> str:
     assert isinstance(root, click.Group)
     context = click.Context(root, info_name="calstore", terminal_width=100)
     parts = [HEAD, _block("calstore", root.get_help(context))]
-    for name in root.list_commands(context):
-        command = root.get_command(context, name)
+    parts += _blocks(root, context)
+    return "\n".join(parts)
+
+
+def _blocks(group: click.Group, context: click.Context) -> list[str]:
+    blocks = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if command is None or command.hidden:
             continue
         inner = click.Context(command, info_name=name, parent=context, terminal_width=100)
-        parts.append(_block(f"calstore {name}", command.get_help(inner)))
-    return "\n".join(parts)
+        blocks.append(_block(inner.command_path, command.get_help(inner)))
+        if isinstance(command, click.Group):
+            blocks += _blocks(command, inner)
+    return blocks
 
 
 def _block(title: str, text: str) -> str:

@@ -36,6 +36,7 @@ COMMANDS = (
     *("dark", "mask", "reproduce", "set", "unset", "copy", "promote", "undo"),
     *("delete-ref", "materialize", "status", "adopt", "approve", "check", "config", "verify"),
     "demo",
+    "runs",
 )
 NAME_AND_DIGEST = r"{}@{}  xxh128:[0-9a-f]{{12}}"
 

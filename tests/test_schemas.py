@@ -132,6 +132,14 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         _check_of_a_dead_panel(folder, done, printed),
     ]
     found["mask"] = _masked(folder, done, printed)
+    done("runs", "tag", "xpp", 5, "--dark", "--reason", "power-cycled", "--valid", "5-9")
+    done("runs", "tag", "xpp", 6, "--dark", "--reason", "as ever", "--detector", "Epix")
+    done("runs", "flag", "xpp", 6, "--flawed", "shutter open", "-m", "seen later")
+    found["runs"] = [
+        printed("runs", "list", "xpp"),
+        printed("runs", "list", "xpp", "--history", "6"),
+        printed("runs", "list", "xpp", "--reason", "temperature"),
+    ]
     found["reproduce"] = _reproduced(folder, done, printed)
     done("fork", "xpp/main", "detectors/epix_1/main")
     done("delete-ref", "detectors/epix_1/main")

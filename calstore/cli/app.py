@@ -29,6 +29,7 @@ from calstore.cli import (
     promote,
     refs,
     reproduce,
+    runs,
     set_,
     show,
     status,
@@ -59,6 +60,7 @@ app.command("diff")(diff.diff)
 app.command("get")(get.get)
 app.command("fork")(fork.fork)
 app.command("tag")(tag.tag)
+app.add_typer(runs.app, name="runs")
 app.command("dark")(dark.dark)
 app.command("mask")(mask.mask)
 app.command("reproduce")(reproduce.reproduce)

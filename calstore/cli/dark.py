@@ -95,6 +95,9 @@ def dark(
         bool,
         typer.Option("--again", help="Read the frames even if these files were read before."),
     ] = False,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Also a run that somebody flagged as flawed.")
+    ] = False,
     require_check: Annotated[
         bool,
         typer.Option("--require-check", help="Change nothing when check finds something wrong."),
@@ -123,8 +126,8 @@ def dark(
     Example: calstore dark mfx101332224 7 --from mfx101332224-r0007-s000-c000.xtc2
 
     Exit codes: 3 no such file or no psana, 4 the ref moves too fast or the disk is full, 5 no raw
-    frames, too few of them, a gain mode is missing or --require-check finds something wrong, 6 the
-    same frames and recipe gave something else before.
+    frames, too few of them, a gain mode is missing, the run is flawed, or --require-check finds
+    something wrong, 6 the same frames and recipe gave something else before.
     """
     from calstore.cli.crew import crew_of_environment
     from calstore.cli.identity import stamp
@@ -145,6 +148,7 @@ def dark(
         valid=RunRange.parse(runs) if runs else None,
         without=frozenset(mode for mode in without.split(",") if mode),
         again=again,
+        anyway=anyway,
         require_check=require_check,
     )
     with crew_of_environment() as crew:

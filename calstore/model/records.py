@@ -13,6 +13,7 @@ from calstore.model.canonical import Value, decode, encode
 from calstore.model.digest import Digest, Reference, sha256, xxh128
 from calstore.model.fields import items, mapping, natural, octets, require_keys, text
 from calstore.model.inputs import Evidence
+from calstore.model.marks import RunMark
 
 MAX_BYTES: Final = 64 * 1024
 BRANCH: Final = "branch"
@@ -24,7 +25,8 @@ SETTINGS: Final = "settings"
 """The log of a store's settings."""
 INPUTS: Final = "inputs"
 RESULTS: Final = "results"
-"""Logs below these are of one input manifest, and of one derivation."""
+RUNS: Final = "runs"
+"""Logs below these are of one input manifest, of one derivation, and of one run."""
 
 _WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _REQUIRED = {
@@ -40,7 +42,7 @@ _REQUIRED = {
     "why",
     "writer",
 }
-_OPTIONAL = frozenset({"evidence", "kind", "manifest", "results", "settings", "status"})
+_OPTIONAL = frozenset({"evidence", "kind", "manifest", "mark", "results", "settings", "status"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,8 @@ class Record:
         Of an input alone: the files that its frames were read from this time.
     results
         Of a derivation alone: role → the array that came out.
+    mark
+        Of a run alone: all that is said of it from now on.
     """
 
     log: str
@@ -167,19 +171,22 @@ class Record:
     settings: Mapping[str, str] | None = None
     evidence: tuple[Evidence, ...] | None = None
     results: Mapping[str, ArrayReference] | None = None
+    mark: RunMark | None = None
 
     def __post_init__(self) -> None:
         family = self.log.partition("/")[0]
         has_kind = family == "refs" and self.number == 1
         if (self.kind is not None) != has_kind or self.kind not in (None, BRANCH, TAG):
             raise Invalid(f"record {self.number} of {self.log} has the kind {self.kind!r}")
-        if (self.manifest is None) != (self.operation == DELETE or family == SETTINGS):
+        if (self.manifest is None) != (self.operation == DELETE or family in (SETTINGS, RUNS)):
             raise Invalid(f"a record of operation {self.operation!r} and manifest {self.manifest}")
         is_approval = family == "approvals"
         if (self.status is not None) != is_approval or self.status not in (None, *STATUSES):
             raise Invalid(f"a record of {self.log} with the status {self.status!r}")
         if (self.settings is not None) != (family == SETTINGS):
             raise Invalid(f"a record of {self.log} with the settings {self.settings!r}")
+        if (self.mark is not None) != (family == RUNS):
+            raise Invalid(f"a record of {self.log} with the mark {self.mark!r}")
         if (self.evidence is not None) != (family == INPUTS):
             raise Invalid(f"a record of {self.log} with the evidence {self.evidence!r}")
         if (self.results is not None) != (family == RESULTS):
@@ -217,6 +224,8 @@ class Record:
             value["status"] = self.status
         if self.settings is not None:
             value["settings"] = dict(self.settings)
+        if self.mark is not None:
+            value["mark"] = self.mark.to_value()
         if self.evidence is not None:
             value["evidence"] = [file.to_value() for file in self.evidence]
         if self.results is not None:
@@ -263,6 +272,7 @@ class Record:
             kind=None if kind is None else text(kind, "record's kind"),
             status=None if status is None else text(status, "record's status"),
             settings=None if settings is None else _settings(settings),
+            mark=RunMark.from_value(fields["mark"]) if "mark" in fields else None,
             evidence=_evidence(fields["evidence"]) if "evidence" in fields else None,
             results=_results(fields["results"]) if "results" in fields else None,
         )

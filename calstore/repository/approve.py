@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from calstore._version import __version__
 from calstore.errors import Invalid
 from calstore.model.records import STATUSES, Record, Stamp
 from calstore.repository.approvals import approvals_log
+from calstore.repository.commit import append_record, refuse_nameless
 from calstore.repository.store import Store
 from calstore.repository.version import locate
 from calstore.store import logs, objects
-
-_OPERATORS = "opr"  # xppopr, cxiopr, …: accounts that a hutch's operators share
 
 
 def approve(store: Store, name: str, status: str, stamp: Stamp) -> Record:
@@ -35,11 +33,7 @@ def approve(store: Store, name: str, status: str, stamp: Stamp) -> Record:
         raise Invalid(f"there is no status {status!r}; choose one of {', '.join(STATUSES)}")
     if not stamp.why.strip():
         raise Invalid("an approval needs a reason, which others will read; add --reason WHY")
-    if stamp.who.user.endswith(_OPERATORS) and stamp.who.claimed is None:
-        raise Invalid(
-            f"{stamp.who.user} is an account that several share; say who you are: "
-            "export CALSTORE_USER=<your name>"
-        )
+    refuse_nameless(stamp)
     manifest, entry = locate(store, name)
     objects.exists(store.backend, objects.MANIFESTS, manifest)
     about = () if entry is None else (entry.parent,)
@@ -47,16 +41,16 @@ def approve(store: Store, name: str, status: str, stamp: Stamp) -> Record:
     log = approvals_log(manifest.digest)
     while True:
         before = logs.head(store.backend, log)
-        record = Record(
-            log=log,
-            number=1 if before is None else before.record.number + 1,
+        record = append_record(
+            store,
+            log,
+            before,
+            stamp=stamp,
             operation="approve",
             what=f"{status}: {named}",
-            stamp=stamp,
-            software=f"calstore {__version__}",
-            parents=(() if before is None else (before.parent,)) + about,
             manifest=manifest,
             status=status,
+            sources=about,
         )
-        if logs.append(store.backend, record):
+        if record is not None:
             return record

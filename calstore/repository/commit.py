@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from calstore._version import __version__
 from calstore.errors import Conflict, Invalid
 from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Reference
 from calstore.model.inputs import Evidence
+from calstore.model.marks import RunMark
 from calstore.model.names import RefName
 from calstore.model.records import BRANCH, DELETE, TAG, Parent, Record, Stamp
 from calstore.repository.store import Store
 from calstore.store import logs
+
+_OPERATORS: Final = "opr"
+"""How accounts end that a hutch's operators share: xppopr, cxiopr, …"""
 
 
 def commit(
@@ -87,6 +92,8 @@ def append_record(
     settings: Mapping[str, str] | None = None,
     evidence: tuple[Evidence, ...] | None = None,
     results: Mapping[str, ArrayReference] | None = None,
+    mark: RunMark | None = None,
+    sources: Sequence[Parent] = (),
 ) -> Record | None:
     """The next record of a log that is no ref's, durable; ``None`` when another was faster.
 
@@ -96,6 +103,8 @@ def append_record(
         The newest record, ``None`` for a log without any.
     manifest
         What the record leads to; it must have been put.
+    sources
+        Records of other logs that it is about.
     """
     record = Record(
         log=log,
@@ -104,8 +113,9 @@ def append_record(
         what=what,
         stamp=stamp,
         software=software,
-        parents=() if before is None else (before.parent,),
+        parents=(() if before is None else (before.parent,)) + tuple(sources),
         manifest=manifest,
+        mark=mark,
         status=status,
         settings=settings,
         evidence=evidence,
@@ -113,6 +123,15 @@ def append_record(
     )
     store.backend.sync()
     return record if logs.append(store.backend, record) else None
+
+
+def refuse_nameless(stamp: Stamp) -> None:
+    """Raise `Invalid` for an account that several share and that names no person."""
+    if stamp.who.user.endswith(_OPERATORS) and stamp.who.claimed is None:
+        raise Invalid(
+            f"{stamp.who.user} is an account that several share; say who you are: "
+            "export CALSTORE_USER=<your name>"
+        )
 
 
 def kind_of(store: Store, name: RefName) -> str:

@@ -14,6 +14,7 @@ from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Reference
 from calstore.model.inputs import Frames, InputManifest
 from calstore.model.manifests import Constant, DetectorManifest, SetManifest
+from calstore.model.marks import RunMark
 from calstore.model.names import RefName
 from calstore.model.records import Record, Stamp
 from calstore.model.runs import END, RunRange
@@ -27,6 +28,7 @@ from calstore.repository.inherit import ALL_RUNS, Inherited
 from calstore.repository.measure import Key, Measured, measure, merged, selection_of
 from calstore.repository.recipes import Recipes
 from calstore.repository.results import recall, seen_in, witness
+from calstore.repository.runs import NOTHING, mark_of
 from calstore.repository.set_constant import overridden
 from calstore.repository.store import Store, ref_name
 from calstore.repository.version import Version, load_detector
@@ -45,12 +47,14 @@ class DarkRequest:
     detectors
         By source, name in the data, or a unique part; none for cspad, epix and jungfrau.
     valid
-        Runs that get the constants whatever else there is; ``None`` adds ``<run>-end`` and leaves
-        later darks their runs.
+        Runs that get the constants whatever else there is; ``None`` adds the range of the run's
+        mark, or else ``<run>-end``, and leaves later darks their runs.
     without
         Gain modes that may be absent.
     again
         Whether the frames are read even if the same files, unchanged since, were read before.
+    anyway
+        Whether a run that somebody flagged as flawed is taken all the same.
     require_check
         Whether the ref stays as it is when `check` finds something wrong.
     """
@@ -62,6 +66,7 @@ class DarkRequest:
     valid: RunRange | None = None
     without: frozenset[str] = frozenset()
     again: bool = False
+    anyway: bool = False
     require_check: bool = False
 
 
@@ -150,6 +155,8 @@ def dark(
         When the same frames and recipe gave something else before.
     """
     ref = ref_name(request.ref)
+    mark = _mark(store, request, [data.run for data in runs])
+    stamp = stamp if stamp.why else replace(stamp, why=mark.reason)
     before = _version(store, ref)
     jobs = jobs_of(store, before, runs, request.detectors, request.recipes, request.without)
     known = {job.key: None if request.again else _remembered(store, request, job) for job in jobs}
@@ -164,7 +171,7 @@ def dark(
         job.key: known[job.key] or _derived(store, request, job, measured, stamp) for job in jobs
     }
     made = tuple(_told(job, before, derived[job.key], known[job.key] is not None) for job in jobs)
-    valid = request.valid or RunRange(min(data.run for data in runs), END)
+    valid = request.valid or mark.valid or RunRange(min(data.run for data in runs), END)
     told = ", ".join(job.key[1] for job in jobs)
     numbers = ", ".join(map(str, sorted({data.run for data in runs})))
 
@@ -220,6 +227,18 @@ class _Done:
 
     derived: Derived
     inputs: Mapping[str, InputManifest]
+
+
+def _mark(store: Store, request: DarkRequest, runs: Sequence[int]) -> RunMark:
+    """What was said of the first of the runs; `Invalid` where one is flawed, unless anyway."""
+    marks = {run: mark_of(store, request.experiment, run) or NOTHING for run in sorted(set(runs))}
+    for run, mark in marks.items():
+        if mark.flawed and not request.anyway:
+            raise Invalid(
+                f"run {run} of {request.experiment} is flawed: {mark.flawed}; take another one, or "
+                "say --anyway"
+            )
+    return marks[min(marks)]
 
 
 def _version(store: Store, ref: RefName) -> Version | None:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from calstore._version import __version__
 from calstore.errors import Invalid, NotFound
 from calstore.model.names import RefName
 from calstore.model.records import SETTINGS, Record, Stamp
 from calstore.repository import recipes
+from calstore.repository.commit import append_record
 from calstore.repository.store import Store
 from calstore.store import logs
 
@@ -20,8 +20,13 @@ CALIB_DIR: Final = "calib-dir"
 DEFAULTS: Final[Mapping[str, str]] = {
     CALIB_DIR: "/sdf/data/lcls/ds/{instrument}/{experiment}/calib",
     "data-dir": "/sdf/data/lcls/ds/{instrument}/{experiment}/xtc",
+    "ffb-dir": "/sdf/data/lcls/drpsrcf/ffb/{instrument}/{experiment}/xtc",
 }
-"""Where LCLS keeps them (lcls-daq/ami event/Calib.cc names the root)."""
+"""Where LCLS keeps them (lcls-daq/ami event/Calib.cc names the root); the fast feedback's disks,
+where data are first, are named so in tests of slac-lcls/lcls2."""
+
+DATA_DIRS: Final = ("data-dir", "ffb-dir")
+"""Where raw data are looked for, in this order."""
 
 _EXPERIMENT = re.compile(r"(?=.*[0-9])[A-Za-z]{3}[A-Za-z0-9]{1,60}")
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -58,17 +63,16 @@ def change_setting(store: Store, name: str, value: str | None, stamp: Stamp) -> 
             new[name] = value
         if new == old:
             return None
-        record = Record(
-            log=SETTINGS,
-            number=1 if before is None else before.record.number + 1,
+        record = append_record(
+            store,
+            SETTINGS,
+            before,
+            stamp=stamp,
             operation="config",
             what=f"{name} is {'the default' if value is None else value}",
-            stamp=stamp,
-            software=f"calstore {__version__}",
-            parents=() if before is None else (before.parent,),
             settings=new,
         )
-        if logs.append(store.backend, record):
+        if record is not None:
             return record
 
 
