@@ -119,7 +119,7 @@ def main(repeats: int) -> int:
         print(
             f"{kind}: psana alone {one:.0f} frames/s ({one * megabytes:.0f} MB/s), bridge "
             f"{there:.0f} ({there * megabytes:.0f} MB/s); ratio {statistics.median(ratios):.2f} "
-            f"({min(ratios):.2f} to {max(ratios):.2f}, {repeats} pairs), of a whole pass {passes:.2f}"
+            f"({min(ratios):.2f} to {max(ratios):.2f}, {repeats} pairs); of a pass {passes:.2f}"
         )
     print(f"least ratio {worst:.2f}, wanted {LEAST}")
     return int(worst < LEAST)
