@@ -33,7 +33,7 @@ Calstore = Callable[..., Outcome]
 
 COMMANDS = (
     *("init", "import", "refs", "log", "show", "coverage", "diff", "get", "fork", "tag"),
-    *("dark", "mask", "reproduce", "set", "unset", "copy", "promote", "undo"),
+    *("sources", "dark", "mask", "reproduce", "set", "unset", "copy", "promote", "undo"),
     *("delete-ref", "materialize", "status", "adopt", "approve", "check", "config", "verify"),
     "demo",
     "runs",

@@ -141,6 +141,8 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         printed("runs", "list", "xpp", "--reason", "temperature"),
     ]
     found["reproduce"] = _reproduced(folder, done, printed)
+    np.save(folder / "raw.npy", np.zeros((60, 3, 8, 8), np.uint16))
+    found["sources"] = [printed("sources", "raw.npy")]
     done("fork", "xpp/main", "detectors/epix_1/main")
     done("delete-ref", "detectors/epix_1/main")
     found["refs"] = [printed("refs"), printed("refs", "--deleted"), printed("refs", "nothing/*")]

@@ -32,6 +32,7 @@ from calstore.cli import (
     runs,
     set_,
     show,
+    sources,
     status,
     tag,
     undo,
@@ -61,6 +62,7 @@ app.command("get")(get.get)
 app.command("fork")(fork.fork)
 app.command("tag")(tag.tag)
 app.add_typer(runs.app, name="runs")
+app.command("sources")(sources.sources)
 app.command("dark")(dark.dark)
 app.command("mask")(mask.mask)
 app.command("reproduce")(reproduce.reproduce)

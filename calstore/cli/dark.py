@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,43 +15,54 @@ from calstore.cli.context import (
     table,
     warn,
 )
+from calstore.cli.raw import PsanaOption, patience_of, psana_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from calstore.darks.recipe import DarkRecipe
-    from calstore.frames.npy import Labels
     from calstore.repository.dark import DarkDetector, DarkMade
-    from calstore.repository.dark_plan import Data
     from calstore.repository.store import Store
-
-_OF_PSANA: Final = (".xtc2", ".xtc")
-"""How the names of files end that psana reads."""
 
 
 def dark(
     context: typer.Context,
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="As xppn4116.")],
-    run: Annotated[int, typer.Argument(metavar="RUN", min=0, help="The dark run.")],
+    experiment: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT", envvar="EXPERIMENT", help="As xppn4116.")
+    ],
+    run: Annotated[
+        int | None, typer.Argument(metavar="[RUN]", min=0, envvar="RUN_NUM", help="The dark run.")
+    ] = None,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="The newest run whose data are there.")
+    ] = False,
     files: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--from",
             metavar="[MODE=]FILE",
-            help="Its raw frames: xtc2 or xtc, which psana reads (all streams of the run, or its "
-            "directory), or a .npy of shape (frame, [segment,] row, column). Where each gain mode "
-            "has a file: --from G0=g0.npy --from G1=g1.npy …",
+            help="Its raw frames, if not where the experiment has its data (calstore config): xtc2 "
+            "or xtc, which psana reads (all streams of the run, or its directory); .npy, "
+            "FILE.h5:/dataset or .zarr of shape (frame, [segment,] row, column). Where each gain "
+            "mode has a file: --from G0=g0.npy --from G1=g1.npy …",
         ),
-    ],
-    detector: Annotated[
-        str,
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option(
+            "--wait",
+            metavar="SECONDS",
+            min=0,
+            help="Wait so long for a run that is still being written.",
+        ),
+    ] = 0,
+    detectors: Annotated[
+        list[str] | None,
         typer.Option(
             "--detector",
             metavar="D",
-            help="Its source, as XppGon.0:Epix100a.1, or its name; if not given, every cspad, epix "
+            help="A source, as XppGon.0:Epix100a.1, or a name; if none is given, every cspad, epix "
             "and jungfrau that the data name.",
         ),
-    ] = "",
+    ] = None,
     kind: Annotated[
         str,
         typer.Option(
@@ -102,15 +112,7 @@ def dark(
         bool,
         typer.Option("--require-check", help="Change nothing when check finds something wrong."),
     ] = False,
-    psana_python: Annotated[
-        str,
-        typer.Option(
-            "--psana-python",
-            metavar="PYTHON",
-            envvar="CALSTORE_PSANA_PYTHON",
-            help="The python that has psana, for xtc2 and xtc; if not given, the one on the PATH.",
-        ),
-    ] = "",
+    psana_python: PsanaOption = "",
     message: MessageOption = "",
 ) -> None:
     """Make pedestals, pixel_rms, pixel_status, pixel_max and pixel_min from a dark run.
@@ -131,20 +133,24 @@ def dark(
     """
     from calstore.cli.crew import crew_of_environment
     from calstore.cli.identity import stamp
-    from calstore.frames.npy import Labels
+    from calstore.errors import Invalid
+    from calstore.frames.stacks import Labels
     from calstore.model.runs import RunRange
     from calstore.repository.dark import DarkRequest
     from calstore.repository.dark import dark as make
     from calstore.repository.recipes import parameters as changed
     from calstore.repository.recipes import recipe_named
+    from calstore.repository.run_data import data_of, newest_run
     from calstore.repository.settings import settings_of
 
+    if latest == (run is not None):
+        raise Invalid("name the dark run, or say --latest for the newest whose data are there")
     store = opened(context)
     request = DarkRequest(
         experiment,
         ref or f"{experiment}/main",
         recipes=recipe_named(settings_of(store), recipe, changed(parameters or [])),
-        detectors=(detector,) if detector else (),
+        detectors=tuple(detectors or ()),
         valid=RunRange.parse(runs) if runs else None,
         without=frozenset(mode for mode in without.split(",") if mode),
         again=again,
@@ -152,68 +158,14 @@ def dark(
         require_check=require_check,
     )
     with crew_of_environment() as crew:
-        labels = Labels(experiment, run, detector, kind, serials=tuple(serials or ()))
-        data = _data(run, files, labels, psana_python)
+        number = newest_run(store, experiment) if run is None else run
+        named_one = detectors[0] if detectors and len(detectors) == 1 else ""
+        labels = Labels(experiment, number, named_one, kind, serials=tuple(serials or ()))
+        data = data_of(store, labels, files or [], psana_of(psana_python), patience_of(wait))
         progress = progress_of("dark", quiet=crew.rank != 0)
         made = make(store, request, data, stamp(message), progress, crew)
     if made is not None:
         _print(store, made)
-
-
-def _data(run: int, files: Sequence[str], labels: Labels, psana_python: str) -> list[Data]:
-    """What is read: each .npy by itself, and all files of psana that have no mode together."""
-    from dataclasses import replace
-
-    from calstore.errors import Invalid
-    from calstore.frames.npy import open_npy
-    from calstore.repository.dark_plan import Data
-
-    data, streams = [], []
-    for text in files:
-        mode, equals, path = text.partition("=")
-        if not equals or "/" in mode:
-            mode, path = "", text
-        if not (path.removesuffix(".inprogress").endswith(_OF_PSANA) or Path(path).is_dir()):
-            if not labels.detector:
-                raise Invalid(f"{path} does not tell whose frames it holds; add --detector SOURCE")
-            source = open_npy(Path(path), replace(labels, mode=mode))
-            data.append(Data(run, source, source.contents()))
-        elif mode:
-            data.append(_by_psana(labels.experiment, run, [Path(path)], mode, psana_python))
-        else:
-            streams.append(Path(path))
-    if streams:
-        data.append(_by_psana(labels.experiment, run, streams, "", psana_python))
-    if all(each.run != run for each in data):
-        runs = ", ".join(str(each.run) for each in data)
-        raise Invalid(f"the files hold run {runs}, not run {run}; name what was meant")
-    return data
-
-
-def _by_psana(
-    experiment: str, run: int, files: Sequence[Path], mode: str, psana_python: str
-) -> Data:
-    import os
-
-    from calstore.errors import Invalid
-    from calstore.frames.psana import open_psana
-    from calstore.repository.dark_plan import Data
-
-    directory = files[0] if len(files) == 1 and files[0].is_dir() else None
-    source = open_psana(
-        files=() if directory else files,
-        experiment=experiment,
-        run=run,
-        directory=directory,
-        mode=mode,
-        python=psana_python or None,
-        path=os.environ.get("PATH", ""),
-        environment=os.environ,
-    )
-    found = source.contents()
-    if found.experiment not in ("", experiment):
-        raise Invalid(f"{files[0]} is of {found.experiment}, not of {experiment}; name its own")
-    return Data(run if found.run is None else found.run, source, found)
 
 
 def _print(store: Store, made: DarkMade) -> None:

@@ -15,10 +15,9 @@ from calstore.cli.context import (
     printable,
     progress_of,
 )
+from calstore.cli.raw import PsanaOption, psana_of
 
 if TYPE_CHECKING:
-    from calstore.frames.source import FrameSource
-    from calstore.model.inputs import Evidence, InputManifest
     from calstore.repository.reproduce import Reproduced
 
 _ABSENT_CODE = 3
@@ -28,13 +27,14 @@ def reproduce(
     context: typer.Context,
     ref: VersionArgument,
     detector: AnyDetectorArgument = None,
+    psana_python: PsanaOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Derive constants again from the recorded runs, and compare digest by digest.
 
     REF may also be the digest of one derivation. The frames are looked for where they were read,
-    and their digest tells whether they are the same. Nothing is stored or changed. Constants that
-    were imported or set have no derivation and are left out.
+    then where the experiment has its data; their digest tells whether they are the same. Nothing
+    is stored or changed. Constants that were imported or set have no derivation and are left out.
 
     Example: calstore reproduce xppn4116/main Epix100a.1
 
@@ -43,10 +43,16 @@ def reproduce(
     """
     from calstore.repository.reproduce import CHANGED, DIFFERS, GONE
     from calstore.repository.reproduce import reproduce as again
+    from calstore.repository.run_data import found_again
 
     store = opened(context)
+    psana = psana_of(psana_python)
     found = again(
-        store, ref, detector, opener=_open, progress=progress_of("reproduce", quiet=as_json)
+        store,
+        ref,
+        detector,
+        opener=lambda evidence, wanted: found_again(store, evidence, wanted, psana),
+        progress=progress_of("reproduce", quiet=as_json),
     )
     if as_json:
         emit_json({"derivations": [_json(each) for each in found]})
@@ -58,20 +64,6 @@ def reproduce(
         raise typer.Exit(1)
     if GONE in outcomes:
         raise typer.Exit(_ABSENT_CODE)
-
-
-def _open(evidence: tuple[Evidence, ...], wanted: InputManifest) -> FrameSource:
-    from pathlib import Path
-
-    from calstore.errors import NotFound
-    from calstore.frames.npy import Labels, open_npy
-
-    if len(evidence) != 1:
-        raise NotFound(f"{len(evidence)} files where one .npy was expected")
-    labels = Labels(
-        wanted.experiment, wanted.run, wanted.detector, mode=wanted.mode, serials=wanted.serials
-    )
-    return open_npy(Path(evidence[0].path), labels)
 
 
 def _print(each: Reproduced) -> None:

@@ -232,7 +232,7 @@ def _by_mode(
             told = f"the gain mode {mode!r}, which is none of" if mode else "no gain mode of"
             raise Invalid(
                 f"{where} tells {told} {detector.name} ({', '.join(modes)}); "
-                "tell it with --from MODE=FILE, or --mode MODE"
+                "tell it with --from MODE=FILE"
             )
         if mode in found:
             other = found[mode]
