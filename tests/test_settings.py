@@ -189,7 +189,12 @@ def test_config_shows_what_holds_and_what_was_set(known: Calstore, tmp_path: Pat
     lines = known("config").out.splitlines()
     settings = json.loads(known("config", "--json").out)["settings"]
 
-    assert [line.split()[0] for line in lines] == ["calib-dir", "data-dir", "ffb-dir", "calib-dir/cxis0113"]
+    assert [line.split()[0] for line in lines] == [
+        "calib-dir",
+        "data-dir",
+        "ffb-dir",
+        "calib-dir/cxis0113",
+    ]
     assert lines[1].endswith("default")
     assert settings["calib-dir/cxis0113"] == {"default": False, "value": "/cxi/calib"}
     assert settings["data-dir"]["default"] is True
