@@ -193,7 +193,7 @@ def _print(store: Store, made: DarkMade) -> None:
         typer.echo("check: nothing wrong or suspicious")
     typer.echo(named(made.record) if made.changed else f"{named(made.record)}  unchanged")
     ref = made.record.log.removeprefix("refs/")
-    typer.echo(f"next: calstore check {ref}; calstore materialize {ref} DEST", err=True)
+    typer.echo(f"next: calstore materialize {ref} DEST, then re-configure AMI", err=True)
 
 
 def _recipe(each: DarkDetector) -> str:
