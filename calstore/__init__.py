@@ -31,12 +31,17 @@ if TYPE_CHECKING:
     from calstore.repository.check import check
     from calstore.repository.copy import copy_constants
     from calstore.repository.coverage import coverage
+    from calstore.repository.dark import DarkRequest, dark
+    from calstore.repository.derive_mask import MaskRequest
     from calstore.repository.diff import diff, version_of
     from calstore.repository.import_tree import import_tree
+    from calstore.repository.mask import make_mask
     from calstore.repository.materialize import materialize
     from calstore.repository.promote import promote
     from calstore.repository.read_back import read_back
     from calstore.repository.refs import log, refs
+    from calstore.repository.reproduce import reproduce
+    from calstore.repository.runs import flag_run, mark_of, marks_of, tag_run
     from calstore.repository.set_constant import set_constant
     from calstore.repository.store import Store, init_store, open_store
     from calstore.repository.undo import undo
@@ -52,7 +57,9 @@ _HOMES = {
     "CalstoreError": "errors",
     "Conflict": "errors",
     "Corrupt": "errors",
+    "DarkRequest": "repository.dark",
     "Invalid": "errors",
+    "MaskRequest": "repository.derive_mask",
     "NotFound": "errors",
     "RunRange": "model.runs",
     "Store": "repository.store",
@@ -62,21 +69,28 @@ _HOMES = {
     "check": "repository.check",
     "copy_constants": "repository.copy",
     "coverage": "repository.coverage",
+    "dark": "repository.dark",
     "delete_ref": "repository.branch",
     "diff": "repository.diff",
+    "flag_run": "repository.runs",
     "fork": "repository.branch",
     "import_tree": "repository.import_tree",
     "init": "repository.store:init_store",
     "log": "repository.refs",
+    "make_mask": "repository.mask",
+    "mark_of": "repository.runs",
+    "marks_of": "repository.runs",
     "materialize": "repository.materialize",
     "open": "repository.store:open_store",
     "promote": "repository.promote",
     "read_back": "repository.read_back",
     "refs": "repository.refs",
+    "reproduce": "repository.reproduce",
     "set_constant": "repository.set_constant",
     "stamp": "cli.identity",
     "status": "views.state",
     "tag": "repository.branch",
+    "tag_run": "repository.runs",
     "undo": "repository.undo",
     "unset": "repository.unset",
     "verify": "repository.verify",
@@ -87,7 +101,9 @@ __all__ = [
     "CalstoreError",
     "Conflict",
     "Corrupt",
+    "DarkRequest",
     "Invalid",
+    "MaskRequest",
     "NotFound",
     "RunRange",
     "Store",
@@ -98,21 +114,28 @@ __all__ = [
     "check",
     "copy_constants",
     "coverage",
+    "dark",
     "delete_ref",
     "diff",
+    "flag_run",
     "fork",
     "import_tree",
     "init",
     "log",
+    "make_mask",
+    "mark_of",
+    "marks_of",
     "materialize",
     "open",
     "promote",
     "read_back",
     "refs",
+    "reproduce",
     "set_constant",
     "stamp",
     "status",
     "tag",
+    "tag_run",
     "undo",
     "unset",
     "verify",
