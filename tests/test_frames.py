@@ -167,6 +167,21 @@ def test_a_translated_run_has_a_step_for_each_cycle(tmp_path: Path) -> None:
     assert f"{EPIX}" in told.out
 
 
+def test_steps_of_other_shapes_are_no_one_detector(tmp_path: Path) -> None:
+    assert run("init", folder=tmp_path).code == 0
+    path = tmp_path / "xppn4116-r0137.h5"
+    with h5py.File(path, "w") as file:
+        for step, rows in enumerate((8, 9)):
+            cycle = f"Configure:0000/Run:0000/CalibCycle:{step:04d}"
+            file[f"{cycle}/Epix::ElementV3/{EPIX}/image"] = frames(60, rows, 12, seed=step)
+
+    refused = run("dark", "xppn4116", 137, "--from", path, folder=tmp_path)
+
+    assert refused.code == 5
+    assert "those of one detector are alike" in refused.err
+    assert run("refs", folder=tmp_path).out == ""
+
+
 def test_attributes_say_what_nobody_else_does(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         data = file.create_dataset("raw", data=frames(4, 1, 8, 8))

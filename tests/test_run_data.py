@@ -46,6 +46,17 @@ def written(memory_path: Path) -> Path:
             "steps": [{"frames": {"epix100": str(memory_path / f"{number}.npy")}, "doc": {}}],
         }
         plans.append(json.dumps(plan))
+    for mode in range(3):
+        noise = np.random.default_rng(mode).normal(2000, 5, (6, 1, 512, 1024)).round()
+        np.save(memory_path / f"G{mode}.npy", noise.astype(np.uint16))
+        plan = {
+            "out": str(memory_path / name(10 + mode)),
+            "experiment": EXPERIMENT,
+            "run": 10 + mode,
+            "detectors": {"jungfrau": {"kind": "jungfrau", "serials": ["8-1-1"]}},
+            "steps": [{"frames": {"jungfrau": str(memory_path / f"G{mode}.npy")}, "doc": {}}],
+        }
+        plans.append(json.dumps(plan))
     script = Path(__file__).with_name("xtc2_files.py")
     environment = {**os.environ, **ONE_PROCESS}
     subprocess.run([PSANA, script, *plans], env=environment, check=True, capture_output=True)
@@ -115,3 +126,19 @@ def test_a_derivation_is_reproduced_from_where_the_run_is_now(folder: Path) -> N
 
     assert (again.code, again.out[:4]) == (0, "same")
     assert (gone.code, gone.out[:4]) == (3, "gone")
+
+
+def test_each_gain_mode_may_have_a_run_of_its_own(folder: Path, written: Path) -> None:
+    for number in (10, 11, 12):
+        shutil.copy(written / name(number), folder / "data-dir")
+    modes = [word for n in range(3) for word in ("--from", f"G{n}={10 + n}")]
+
+    made = run("dark", EXPERIMENT, 10, *modes, folder=folder)
+
+    assert made.code == 0, made.err
+    version = calstore.open(folder / ".calstore")[f"{EXPERIMENT}/main"]
+    pedestals = version["jungfrau"].at(run=10)["pedestals"].array
+    means = [np.load(written / f"G{n}.npy").astype(float).mean() for n in range(3)]
+    assert np.allclose(pedestals.mean(axis=(1, 2, 3)), means, atol=0.5)
+    assert version.record is not None
+    assert version.record.what.startswith("dark run 10, 11, 12: jungfrau")

@@ -41,8 +41,8 @@ def dark(
             metavar="[MODE=]FILE",
             help="Its raw frames, if not where the experiment has its data (calstore config): xtc2 "
             "or xtc, which psana reads (all streams of the run, or its directory); .npy, "
-            "FILE.h5:/dataset or .zarr of shape (frame, [segment,] row, column). Where each gain "
-            "mode has a file: --from G0=g0.npy --from G1=g1.npy …",
+            "FILE.h5:/dataset or .zarr of shape (frame, [segment,] row, column); or the number of "
+            "a run. Where each gain mode has its own: --from G0=137 --from G1=138 …",
         ),
     ] = None,
     wait: Annotated[

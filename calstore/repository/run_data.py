@@ -41,7 +41,8 @@ def data_of(
         The experiment and the run, and what files of bare frames cannot say.
     files
         ``FILE`` or ``MODE=FILE``: all files of psana that have no mode are streams of one run, each
-        other one is read by itself. None to look for the run by the store's settings.
+        other one is read by itself. A number is a run that is looked for by the store's settings;
+        none at all is the run of the labels.
     patience
         For a run that is looked for; ``None`` does not wait.
 
@@ -61,7 +62,10 @@ def data_of(
         mode, equals, path = text.partition("=")
         if not equals or "/" in mode:
             mode, path = "", text
-        if not is_of_psana(path):
+        if path.isdecimal() and not Path(path).exists():
+            one = replace(labels, run=int(path), mode=mode)
+            data.append(_by_psana(_located(store, one, patience), one, psana))
+        elif not is_of_psana(path):
             data.append(_checked(open_frames(path, replace(labels, mode=mode)), labels, path))
         elif mode:
             data.append(_by_psana([path], replace(labels, mode=mode), psana))
