@@ -367,3 +367,14 @@ def test_a_store_has_recipes_of_its_own(folder: Path) -> None:
         assert "int_hi=9000 rms_lo=0.001 rms_hi=50" in outcome.out
     assert unknown.code == 3
     assert "psana, robust, xpp-epix" in unknown.err
+
+
+def test_a_mask_that_a_new_dark_does_not_have_is_said(folder: Path) -> None:
+    np.save(folder / "a.npy", frames(60, (704, 768)))
+    dark(folder, 137, "a.npy")
+    assert run("mask", "xppn4116/main", EPIX, "--edges", 1, "--apply", folder=folder).code == 0
+
+    later = dark(folder, 138, "a.npy")
+
+    assert "masked on request" in later.out
+    assert "the mask in the status before is not in this one" in later.err

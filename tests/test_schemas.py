@@ -141,6 +141,10 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         printed("runs", "list", "xpp", "--reason", "temperature"),
     ]
     found["reproduce"] = _reproduced(folder, done, printed)
+    np.save(folder / "mode.npy", np.full((60, 1, 8, 8), 2000, np.uint16))
+    words = ("dark", "xpp", 7, "--ref", "xpp/dark", "--detector", "jungfrau", "--kind", "jungfrau")
+    modes = ("--from", "G0=mode.npy", "--from", "G1=mode.npy", "--without", "G2")
+    found["dark"] = [printed(*words, *modes), printed(*words, *modes)]
     np.save(folder / "raw.npy", np.zeros((60, 3, 8, 8), np.uint16))
     found["sources"] = [printed("sources", "raw.npy")]
     done("fork", "xpp/main", "detectors/epix_1/main")
@@ -375,6 +379,10 @@ def _maps_by_content(name: str) -> list[re.Pattern[str]]:
     by_name = {
         "set-manifest": ["detectors", "detectors/[^/]+", "files"],
         "detector-manifest": ["constants", "constants/[^/]+", "constants/[^/]+/[^/]+"],
+        "dark": [
+            f"detectors/[^/]+/{name}"
+            for name in ("arrays", "frames", "inherited", "modes", "parameters")
+        ],
         "derivation-manifest": ["inputs", "modes", "parameters"],
         "view-journal": ["put", "done/files", "done/folders", "done/links"],
         "view-receipt": ["files", "links"],

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from calstore.cli.context import (
+    JsonOption,
     MessageOption,
+    emit_json,
     named,
     opened,
     printable,
     progress_of,
+    record_json,
     table,
     warn,
 )
@@ -19,6 +22,7 @@ from calstore.cli.raw import PsanaOption, patience_of, psana_of
 
 if TYPE_CHECKING:
     from calstore.darks.recipe import DarkRecipe
+    from calstore.repository.bad_pixels import BadPixels
     from calstore.repository.dark import DarkDetector, DarkMade
     from calstore.repository.store import Store
 
@@ -114,6 +118,7 @@ def dark(
     ] = False,
     psana_python: PsanaOption = "",
     message: MessageOption = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Make pedestals, pixel_rms, pixel_status, pixel_max and pixel_min from a dark run.
 
@@ -162,13 +167,21 @@ def dark(
         named_one = detectors[0] if detectors and len(detectors) == 1 else ""
         labels = Labels(experiment, number, named_one, kind, serials=tuple(serials or ()))
         data = data_of(store, labels, files or [], psana_of(psana_python), patience_of(wait))
-        progress = progress_of("dark", quiet=crew.rank != 0)
+        progress = progress_of("dark", quiet=as_json or crew.rank != 0)
         made = make(store, request, data, stamp(message), progress, crew)
-    if made is not None:
+    if made is None:
+        return
+    if as_json:
+        emit_json(_document(store, made))
+    else:
         _print(store, made)
 
 
 def _print(store: Store, made: DarkMade) -> None:
+    from calstore.model.detectors import MASKED
+    from calstore.repository.bad_pixels import bad_pixels
+
+    ref = made.record.log.removeprefix("refs/")
     for each in made.detectors:
         frames = ", ".join(f"{mode} {n}".strip() for mode, n in each.frames.items())
         frames += " (read before)" if each.is_remembered else ""
@@ -184,7 +197,10 @@ def _print(store: Store, made: DarkMade) -> None:
         for mode, origin in each.derived.manifest.modes.items():
             if origin != "measured":
                 typer.echo(f"  {printable(mode)} is {origin}, not measured")
-        typer.echo(_bad_pixels(store, each))
+        lines = bad_pixels(store, each.derived.results["pixel_status"], each.status_before)
+        typer.echo(_table(lines))
+        if any(line.bit == MASKED and line.before and not line.pixels for line in lines):
+            warn(f"the mask in the status before is not in this one: calstore mask {ref} …")
         for finding in made.findings[each.source]:
             typer.echo(f"  {finding.severity}: {finding.type_name}, {printable(finding.what)}")
         if each.source in made.shadows:
@@ -192,7 +208,6 @@ def _print(store: Store, made: DarkMade) -> None:
     if not any(made.findings.values()):
         typer.echo("check: nothing wrong or suspicious")
     typer.echo(named(made.record) if made.changed else f"{named(made.record)}  unchanged")
-    ref = made.record.log.removeprefix("refs/")
     typer.echo(f"next: calstore materialize {ref} DEST, then re-configure AMI", err=True)
 
 
@@ -209,11 +224,46 @@ def _spelled(recipe: DarkRecipe) -> str:
     return recipe_text(recipe)
 
 
-def _bad_pixels(store: Store, each: DarkDetector) -> str:
-    from calstore.repository.bad_pixels import bad_pixels
-
+def _table(lines: tuple[BadPixels, ...]) -> str:
     rows = [("", "pixels", "before")]
-    for line in bad_pixels(store, each.derived.results["pixel_status"], each.status_before):
+    for line in lines:
         before = "-" if line.before is None else str(line.before)
         rows.append((f"  {line.meaning}", str(line.pixels), before))
     return table(rows)
+
+
+def _document(store: Store, made: DarkMade) -> dict[str, Any]:
+    return {
+        "changed": made.changed,
+        "detectors": [_detector_json(store, made, each) for each in made.detectors],
+        "record": record_json(made.record),
+        "runs": str(made.runs),
+    }
+
+
+def _detector_json(store: Store, made: DarkMade, each: DarkDetector) -> dict[str, Any]:
+    from calstore.repository.bad_pixels import bad_pixels
+
+    lines = bad_pixels(store, each.derived.results["pixel_status"], each.status_before)
+    manifest, before = each.derived.manifest, each.recipe_before
+    return {
+        "arrays": {name: str(array.digest) for name, array in each.derived.results.items()},
+        "bad_pixels": [
+            {"before": line.before, "bit": line.bit, "meaning": line.meaning, "pixels": line.pixels}
+            for line in lines
+        ],
+        "derivation": str(each.derived.reference.digest),
+        "findings": [
+            {"severity": finding.severity, "type": finding.type_name, "what": finding.what}
+            for finding in made.findings[each.source]
+        ],
+        "frames": dict(each.frames),
+        "inherited": dict.fromkeys(each.inherited.constants, each.inherited.source),
+        "modes": dict(manifest.modes),
+        "parameters": dict(manifest.parameters),
+        "recipe": f"{manifest.recipe} {manifest.version}",
+        "recipe_changed": before is not None and before != each.recipe,
+        "remembered": each.is_remembered,
+        "short": each.is_short,
+        "source": each.source,
+    }

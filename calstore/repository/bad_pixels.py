@@ -14,8 +14,17 @@ from calstore.store import arrays
 
 @dataclass(frozen=True, slots=True)
 class BadPixels:
-    """How many pixels have a bit of the status; ``before`` is ``None`` without a dark before."""
+    """How many pixels have a bit of the status.
 
+    Parameters
+    ----------
+    bit
+        ``None`` for any bit.
+    before
+        In the status that the run got before; ``None`` where there was none.
+    """
+
+    bit: int | None
     meaning: str
     pixels: int
     before: int | None
@@ -32,15 +41,17 @@ def bad_pixels(
         When a status is not what was stored.
     """
     now = arrays.get(store.backend, status)
-    old = None if before is None else arrays.get(store.backend, before)
+    # An imported one may have fewer bits than there are meanings.
+    old = None if before is None else arrays.get(store.backend, before).astype(np.uint64)
     lines = []
     for bit, meaning in STATUS_BITS.items():
         count = int(np.count_nonzero(now & bit))
         count_before = None if old is None else int(np.count_nonzero(old & bit))
         if count or count_before:
-            lines.append(BadPixels(meaning, count, count_before))
+            lines.append(BadPixels(bit, meaning, count, count_before))
     lines.append(
         BadPixels(
+            None,
             "bad in any way",
             int(np.count_nonzero(now)),
             None if old is None else int(np.count_nonzero(old)),
