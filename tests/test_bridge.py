@@ -616,3 +616,20 @@ def test_a_run_of_lcls1_is_read_by_the_public_interface(lcls1: PsanaFrames) -> N
     }
     assert values == {0: [4, 6, 8], 1: [104, 106, 108], 2: [204, 206, 208]}
     assert [Path(each.path).name for each in lcls1.evidence()] == ["e1-r0012-s00-c00.xtc"]
+
+
+@with_psana
+def test_a_dark_of_some_event_codes_is_made_and_reproduced_from_those(
+    folder: Path, tmp_path: Path
+) -> None:
+    assert run("init", folder=tmp_path).code == 0
+    words = ("dark", EXPERIMENT, 3, "--from", folder / "r3.xtc2", "--detector", "epix100")
+
+    made = run(*words, "--codes", "-41", folder=tmp_path)
+    again = run("reproduce", f"{EXPERIMENT}/main", folder=tmp_path)
+    wrong = run(*words, "--codes", "dark", folder=tmp_path)
+
+    assert made.code == 0, made.err
+    assert "frames 80" in made.out  # code 41 is at every third of 120
+    assert (again.code, again.out[:4]) == (0, "same")
+    assert wrong.code == 5

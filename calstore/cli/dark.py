@@ -105,6 +105,14 @@ def dark(
         str,
         typer.Option("--without", metavar="MODE,…", help="Gain modes to leave to psana's fill-in."),
     ] = "",
+    codes: Annotated[
+        str,
+        typer.Option(
+            "--codes",
+            metavar="CODE,…",
+            help="Only events with one of these event codes; of -40, those without code 40.",
+        ),
+    ] = "",
     again: Annotated[
         bool,
         typer.Option("--again", help="Read the frames even if these files were read before."),
@@ -158,6 +166,7 @@ def dark(
         detectors=tuple(detectors or ()),
         valid=RunRange.parse(runs) if runs else None,
         without=frozenset(mode for mode in without.split(",") if mode),
+        codes=_codes(codes),
         again=again,
         anyway=anyway,
         require_check=require_check,
@@ -175,6 +184,15 @@ def dark(
         emit_json(_document(store, made))
     else:
         _print(store, made)
+
+
+def _codes(text: str) -> tuple[int, ...]:
+    from calstore.errors import Invalid
+
+    try:
+        return tuple(int(code) for code in text.split(",") if code)
+    except ValueError:
+        raise Invalid(f"{text!r} are no event codes; write them as 162,-40") from None
 
 
 def _print(store: Store, made: DarkMade) -> None:

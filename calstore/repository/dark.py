@@ -51,6 +51,9 @@ class DarkRequest:
         mark, or else ``<run>-end``, and leaves later darks their runs.
     without
         Gain modes that may be absent.
+    codes
+        Event codes of which an event has one; a negative one is one that it has not. None for any
+        event.
     again
         Whether the frames are read even if the same files, unchanged since, were read before.
     anyway
@@ -65,6 +68,7 @@ class DarkRequest:
     recipes: Recipes = field(default_factory=Recipes)
     valid: RunRange | None = None
     without: frozenset[str] = frozenset()
+    codes: tuple[int, ...] = ()
     again: bool = False
     anyway: bool = False
     require_check: bool = False
@@ -158,7 +162,8 @@ def dark(
     mark = _mark(store, request, [data.run for data in runs])
     stamp = stamp if stamp.why else replace(stamp, why=mark.reason)
     before = _version(store, ref)
-    jobs = jobs_of(store, before, runs, request.detectors, request.recipes, request.without)
+    planned = jobs_of(store, before, runs, request.detectors, request.recipes, request.without)
+    jobs = [replace(job, codes=request.codes) for job in planned]
     known = {job.key: None if request.again else _remembered(store, request, job) for job in jobs}
     # Another writer may have been between them: what the first decides counts.
     rules = crew.share({job.key: job.rule for job in jobs if known[job.key] is None})
@@ -323,7 +328,7 @@ def _input(request: DarkRequest, job: Job, mode: str, frames: Frames) -> InputMa
         reading.step.number,
         mode,
         reading.detector.serials,
-        selection_of(job.rule.recipe),
+        selection_of(job.rule.recipe, job.codes),
     )
 
 

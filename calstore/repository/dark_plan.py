@@ -58,6 +58,8 @@ class Job:
         The recipe of the dark that the version has, ``None`` for none.
     inherited
         What the version lacks and a ref of the same panels has.
+    codes
+        Event codes of which an event has one; none for any event.
     """
 
     key: Detector
@@ -66,6 +68,7 @@ class Job:
     rule: Rule
     recipe_before: DarkRecipe | None
     inherited: Inherited
+    codes: tuple[int, ...] = ()
 
     @property
     def run(self) -> int:
@@ -77,7 +80,8 @@ class Job:
         of_run = [each for each in self.readings.values() if each.data is data]
         if not of_run:
             return None
-        return Wanted(of_run[0].detector, tuple(each.step for each in of_run), self.rule.recipe)
+        steps = tuple(each.step for each in of_run)
+        return Wanted(of_run[0].detector, steps, self.rule.recipe, self.codes)
 
 
 def jobs_of(

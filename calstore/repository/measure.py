@@ -27,22 +27,23 @@ Key: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which steps of a detector are read, and by which recipe."""
+    """Which steps of a detector are read, by which recipe, and only events of which codes."""
 
     data: DetectorData
     steps: tuple[Step, ...]
     recipe: DarkRecipe
+    codes: tuple[int, ...] = ()
 
     @property
     def selection(self) -> Selection:
-        """The events of each step that the recipe uses."""
-        return selection_of(self.recipe)
+        """The events of each step that are used."""
+        return selection_of(self.recipe, self.codes)
 
     @property
     def events(self) -> int | None:
         """How many frames will be read; ``None`` where the data do not say."""
         counts = [step.events for step in self.steps]
-        if None in counts:
+        if None in counts or self.codes:
             return None
         most = self.recipe.frames
         left = [max(0, count - self.recipe.skip) for count in counts if count is not None]
@@ -72,9 +73,9 @@ class Measured:
         )
 
 
-def selection_of(recipe: DarkRecipe) -> Selection:
-    """The events of a step that a recipe uses."""
-    return Selection(skip=recipe.skip, most=recipe.frames)
+def selection_of(recipe: DarkRecipe, codes: tuple[int, ...]) -> Selection:
+    """The events of a step that a recipe uses, of those with one of the event codes."""
+    return Selection(tuple(sorted(codes)), recipe.skip, recipe.frames)
 
 
 def measure(

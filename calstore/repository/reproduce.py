@@ -211,7 +211,7 @@ def _measured(
     step = next((each for each in steps if each.number == wanted.step), None)
     if detector is None or step is None:
         raise NotFound(f"{told} are gone: the files hold {', '.join(each.name for each in holds)}")
-    found = measure(source, [Wanted(detector, (step,), rule.recipe)], WHOLE)
+    found = measure(source, [Wanted(detector, (step,), rule.recipe, wanted.selection.codes)], WHOLE)
     measured = found.get((detector.name, step.number))
     if measured is None:
         raise NotFound(f"{told} are gone: the files hold no frame of step {wanted.step}")
