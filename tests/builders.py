@@ -80,7 +80,8 @@ def view_files(dest: Path) -> dict[str, bytes]:
         written = ledger.read(tree, dest).receipt
     assert written is not None
     files.pop(ledger.JOURNAL, None)
-    listed = "\n".join([written.versions, written.parts[0].manifest, *sorted(written.files)])
+    paths = sorted(path for path in written.files if not path.endswith("HISTORY"))
+    listed = "\n".join([written.versions, written.parts[0].manifest, *paths])
     return {**files, receipt.NAME: listed.encode()}
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +21,11 @@ from calstore.repository.import_tree import import_tree
 from calstore.repository.materialize import materialize
 from calstore.repository.set_constant import set_constant
 from calstore.repository.store import Store, init_store
+from calstore.views import histories
+from calstore.views.plan import Layout
 from calstore.views.selection import Selection
 from calstore.views.state import status
+from calstore.views.tree import Tree
 
 MAIN = "cxis0113/main"
 DETECTOR = ("Camera::CalibV1", "CxiDg1.0:Opal1000.0")
@@ -96,10 +101,12 @@ def test_a_directory_of_others_is_updated_beside_their_files(
     live = write_files(tmp_path / "theirs", theirs)
     inode = (live / PEDESTALS).stat().st_ino
 
-    materialize(store, store[MAIN], live)
+    change = materialize(store, store[MAIN], live)
 
     assert regular_files(live) == {**theirs, **files}
-    assert (live / PEDESTALS).stat().st_ino != inode or status(live).is_clean
+    assert (live / PEDESTALS).stat().st_ino == inode
+    assert PEDESTALS not in change.written
+    assert status(live).is_clean
 
 
 def test_a_hand_edit_stops_an_update_before_anything_is_touched(store: Store, live: Path) -> None:
@@ -149,7 +156,7 @@ def test_lines_that_others_append_to_history_stay(store: Store, live: Path) -> N
     assert [line[:15] for line in lines[1:]] == ["file:5-20.data "]
 
 
-def test_going_back_takes_constants_away_and_leaves_their_history(
+def test_going_back_takes_constants_away_and_leaves_the_history(
     store: Store, live: Path, files: dict[str, bytes]
 ) -> None:
     with_new_status(store)
@@ -157,9 +164,12 @@ def test_going_back_takes_constants_away_and_leaves_their_history(
 
     change = materialize(store, store[f"{MAIN}@1"], live)
 
-    assert f"{OPAL}/pixel_status/5-20.data" in change.removed
-    assert regular_files(live) == files
+    assert change.removed == (f"{OPAL}/pixel_status/5-20.data",)
+    history = regular_files(live)[f"{OPAL}/pixel_status/HISTORY"]
+    assert history.startswith(b"file:5-20.data ")
+    assert regular_files(live) == {**files, f"{OPAL}/pixel_status/HISTORY": history}
     assert status(live).is_clean
+    assert status(live).foreign == ()
 
 
 def test_a_shared_directory_keeps_modes_and_groups(store: Store, live: Path) -> None:
@@ -370,9 +380,287 @@ def test_generations_and_plain_views_do_not_mix(store: Store, switched: Path, li
 
 
 def test_two_updates_at_once_are_one_after_the_other(store: Store, live: Path) -> None:
-    from calstore.views.tree import Tree
-
     with Tree(live) as tree:
         tree.lock()
         with pytest.raises(Conflict, match="another calstore"):
             materialize(store, store[MAIN], live)
+
+
+def test_an_empty_directory_that_is_there_stays_what_it_is(store: Store, tmp_path: Path) -> None:
+    dest = tmp_path / "made"
+    dest.mkdir()
+    dest.chmod(0o2770)
+    before = dest.stat()
+
+    materialize(store, store[MAIN], dest)
+
+    after = dest.stat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert stat.S_IMODE((dest / OPAL / "pedestals").stat().st_mode) == 0o2770
+    assert stat.S_IMODE((dest / PEDESTALS).stat().st_mode) == 0o660
+    assert status(dest).is_clean
+
+
+def test_what_cannot_be_made_changes_nothing(
+    store: Store, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_new_status(store)
+    values = np.full((3, 4), 2600, np.float32)
+    set_constant(store, MAIN, "Opal1000.0", "pixel_gain", RunRange(0, 5), values, stamp())
+    before = snapshot(live)
+    made = []
+
+    def one_only(array: object, **how: object) -> bytes:
+        if made:
+            raise Invalid("a test says so")
+        made.append(array)
+        return b"1\n"
+
+    monkeypatch.setattr("calstore.formats.psana_text_writer.write", one_only)
+
+    with pytest.raises(Invalid, match="cannot be made: a test says so"):
+        materialize(store, store[MAIN], live)
+
+    assert made
+    assert snapshot(live) == before
+
+
+def test_folders_go_with_the_last_file_if_calstore_made_them(store: Store, live: Path) -> None:
+    theirs = live / OPAL / "pixel_mask"
+    theirs.mkdir()
+    values = np.ones((3, 4), np.uint16)
+    for name in ("pixel_mask", "pixel_bkgd"):
+        set_constant(store, MAIN, "Opal1000.0", name, RunRange(0, 5), values, stamp())
+    materialize(store, store[MAIN], live)
+    for path in live.rglob("HISTORY"):
+        if b"copy_of:work" not in path.read_bytes():
+            path.unlink()
+
+    materialize(store, store[f"{MAIN}@1"], live, discard=True)
+
+    assert theirs.is_dir()
+    assert not (live / OPAL / "pixel_bkgd").exists()
+
+
+def test_an_edit_within_the_tick_of_a_clock_is_seen(store: Store, live: Path) -> None:
+    target = live / PEDESTALS
+    text, written = target.read_bytes(), target.stat().st_mtime_ns
+    target.write_bytes(text.replace(b"2", b"3", 1))
+    os.utime(target, ns=(written + 1, written + 1))  # what the clock gave when it was written
+
+    assert status(live).modified == (PEDESTALS,)
+
+
+def test_a_folder_that_psana_takes_for_a_constant_is_added(store: Store, live: Path) -> None:
+    (live / OPAL / "pedestals" / "7-end.data").mkdir()
+
+    assert status(live).added == (f"{OPAL}/pedestals/7-end.data",)
+    assert materialize(store, store[MAIN], live).strangers == (f"{OPAL}/pedestals/7-end.data",)
+
+
+@pytest.mark.parametrize("discard", [True, False])
+def test_a_folder_in_the_place_of_a_file_stops_an_update(
+    discard: bool, store: Store, live: Path
+) -> None:
+    with_new_status(store)
+    (live / PEDESTALS).unlink()
+    (live / PEDESTALS).mkdir()
+    before = snapshot(live)
+
+    with pytest.raises(Conflict, match=r"0-end\.data is a folder, in the way of a file"):
+        materialize(store, store[MAIN], live, discard=discard)
+
+    assert snapshot(live) == before
+
+
+def test_a_link_in_the_place_of_a_file_is_told_and_discarded_as_a_link(
+    store: Store, live: Path, tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(files[PEDESTALS])
+    (live / PEDESTALS).unlink()
+    (live / PEDESTALS).symlink_to(elsewhere)
+
+    with pytest.raises(Conflict, match=r"0-end\.data \(a link\)"):
+        materialize(store, store[MAIN], live)
+    materialize(store, store[MAIN], live, discard=True)
+
+    assert not (live / PEDESTALS).is_symlink()
+    assert stat.S_IMODE((live / PEDESTALS).stat().st_mode) == 0o644
+    assert elsewhere.read_bytes() == files[PEDESTALS]
+    assert regular_files(live) == files
+
+
+@pytest.mark.parametrize("name", ["HISTORY", "0-end.data", "../../../.calstore-view.journal"])
+def test_a_pipe_that_nobody_writes_makes_nobody_wait(name: str, store: Store, live: Path) -> None:
+    path = live / OPAL / "pedestals" / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with_new_status(store)
+
+    with contextlib.suppress(Conflict, Invalid):
+        status(live)
+    with contextlib.suppress(Conflict, Invalid):
+        materialize(store, store[MAIN], live)
+
+
+def test_a_history_that_somebody_makes_meanwhile_gets_the_lines_too(
+    store: Store, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_new_status(store)
+    history = live / OPAL / "pixel_status" / "HISTORY"
+    real = os.link
+
+    def link(*arguments: Any, **how: Any) -> None:
+        real(*arguments, **how)
+        history.write_bytes(b"file:9-end.data  cmd:deploy\n")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", link)
+        materialize(store, store[MAIN], live)
+
+    lines = history.read_bytes().splitlines()
+    assert [line[:15] for line in lines] == [b"file:9-end.data", b"file:5-20.data "]
+    assert status(live).modified == (f"{OPAL}/pixel_status/HISTORY",)
+
+
+def test_a_line_that_somebody_adds_meanwhile_stays(
+    store: Store, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.full((3, 4), 2600, np.float32)
+    set_constant(store, MAIN, "Opal1000.0", "pedestals", RunRange(7, 9), values, stamp())
+    history = live / OPAL / "pedestals" / "HISTORY"
+    real = histories.growth
+
+    def growth(*arguments: Any) -> tuple[bytes, bytes]:
+        known = real(*arguments)
+        with history.open("ab") as file:
+            file.write(b"file:9-end.data  cmd:deploy\n")
+        return known
+
+    with monkeypatch.context() as patch:
+        patch.setattr(histories, "growth", growth)
+        materialize(store, store[MAIN], live)
+
+    names = [line.split()[0] for line in history.read_bytes().splitlines()]
+    assert names == [b"file:0-end.data", b"file:9-end.data", b"file:7-9.data"]
+    assert status(live).modified == (f"{OPAL}/pedestals/HISTORY",)
+
+
+@pytest.mark.parametrize(
+    ("selection", "layout", "match"),
+    [
+        (Selection(run=7), "psana", "serves more runs than 7"),
+        (Selection(DETECTOR, run=7), "psana", "serves more runs than 7"),
+        (Selection(), "npy", "has the layout psana"),
+        (Selection(DETECTOR), "npy", "has the layout psana"),
+    ],
+)
+def test_what_would_take_constants_from_readers_needs_discard(
+    selection: Selection, layout: Layout, match: str, store: Store, live: Path
+) -> None:
+    before = snapshot(live)
+
+    with pytest.raises(Invalid, match=match):
+        materialize(store, store[MAIN], live, selection=selection, layout=layout)
+
+    assert snapshot(live) == before
+    if selection.detector is None or layout == "psana":
+        materialize(store, store[MAIN], live, selection=selection, layout=layout, discard=True)
+        assert status(live).is_clean
+
+
+def test_a_view_of_a_run_becomes_one_of_another(store: Store, tmp_path: Path) -> None:
+    with_new_status(store)
+    dest = tmp_path / "run"
+    materialize(store, store[MAIN], dest, selection=Selection(run=7))
+
+    materialize(store, store[MAIN], dest, selection=Selection(run=30))
+
+    assert sorted(path.name for path in (dest / OPAL / "pixel_status").iterdir()) == [
+        "0-end.data",
+        "HISTORY",
+    ]
+    materialize(store, store[MAIN], dest)
+    assert status(dest).receipt.versions == f"{MAIN}@2"
+
+
+def test_a_constant_that_somebody_makes_meanwhile_is_not_overwritten(
+    store: Store, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_new_status(store)
+    theirs = live / OPAL / "pixel_status" / "5-20.data"
+    real = os.link
+
+    def link(*arguments: Any, **how: Any) -> None:
+        theirs.write_bytes(b"theirs\n")
+        real(*arguments, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", link)
+        with pytest.raises(Conflict, match=r"5-20\.data is being written by somebody; run again"):
+            materialize(store, store[MAIN], live)
+    with pytest.raises(Conflict, match="calstore adopt"):
+        materialize(store, store[MAIN], live)
+
+    assert theirs.read_bytes() == b"theirs\n"
+    assert not list(live.rglob(".calstore-tmp-*"))
+
+
+def test_a_part_from_another_store_is_refused(store: Store, live: Path, tmp_path: Path) -> None:
+    other = init_store(tmp_path / "other", "1" * 32)
+    import_tree(other, tmp_path / "tree", MAIN, stamp())
+
+    with pytest.raises(Invalid, match="made from another store"):
+        materialize(other, other[MAIN], live, selection=Selection(DETECTOR, "pedestals"))
+    materialize(other, other[MAIN], live)
+
+    assert status(live).receipt.store == "1" * 32
+
+
+def test_what_killed_runs_left_goes_with_the_next_and_what_others_build_stays(
+    store: Store, live: Path, tmp_path: Path
+) -> None:
+    killed = tmp_path / ".new.calstore-tmp-0123456789ab"
+    running = tmp_path / ".new.calstore-tmp-ba9876543210"
+    theirs = tmp_path / ".new.calstore-tmp-notours"
+    inside = live / OPAL / "pedestals" / ".calstore-tmp-0123456789ab"
+    for path in (killed, running, theirs):
+        write_files(path, {"G/S/T/0-end.data": b"1\n"})
+    inside.write_bytes(b"half")
+    with_new_status(store)
+
+    with Tree(running) as tree:
+        tree.lock()
+        materialize(store, store[MAIN], tmp_path / "new")
+        materialize(store, store[MAIN], live)
+        assert running.is_dir()
+    materialize(store, store[MAIN], tmp_path / "new")
+
+    assert not killed.exists()
+    assert not running.exists()
+    assert not inside.exists()
+    assert theirs.is_dir()
+
+
+def test_a_generation_that_nobody_ever_saw_is_not_one_of_those_kept(
+    store: Store, switched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = switched.resolve()
+    with_new_status(store)
+
+    def fail(*arguments: object) -> None:
+        raise OSError(5, "a test says so")
+
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", fail)
+            with pytest.raises(Conflict, match="cannot be switched"):
+                materialize(store, store[MAIN], switched, generations=2)
+        assert switched.resolve() == held
+    materialize(store, store[MAIN], switched, generations=2)
+
+    names = sorted(path.name for path in held.parent.iterdir())
+    assert names == ["00000001", "00000002"]
+    assert held.exists()
+    assert switched.resolve().name == "00000002"

@@ -31,12 +31,13 @@ def adopt(
     """Make what was changed in a view a version: hand edits, and what other tools deployed.
 
     DEST is only read, but for its receipt. What others committed to REF since the view was made
-    is kept; where both changed what a run gets, nothing is done. A new REF is a branch.
+    is kept; where both changed what a run gets, nothing is done. A new REF is a branch. What
+    cannot come out byte for byte, such as a link, is said.
 
     Example: calstore adopt /sdf/data/lcls/ds/xpp/xppn4116/calib xppn4116/main -m "calibman, r137"
 
-    Exit codes: 3 DEST is no view, 4 REF has other changes for the same runs, 5 a file cannot be
-    read.
+    Exit codes: 3 DEST is no view, 4 REF has other changes for the same runs, or DEST is being
+    updated, 5 a file cannot be read.
     """
     from calstore.cli.identity import stamp
     from calstore.repository.adopt import adopt as adopt_view
@@ -71,3 +72,6 @@ def adopt(
         typer.echo(f"    {printable(path)}")
     said = "" if adopted.changed else "  unchanged"
     typer.echo(f"{named(adopted.record)}  {len(adopted.paths)} files differed{said}")
+    if adopted.paths and not adopted.renewed:
+        step = f"calstore materialize {ref} {dest}"
+        typer.echo(f"{dest} is no view of {adopted.record.name} yet; make it one with: {step}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from calstore.cli.context import JsonOption, emit_json, printable
+
+if TYPE_CHECKING:
+    from calstore.views.state import State
 
 
 def status(
@@ -17,11 +21,13 @@ def status(
     """Tell what was changed in a view since calstore wrote it; nothing is touched.
 
     Needs no store. Files of other tools are listed as foreign, and are no difference; constants
-    that others added are, because psana may choose them.
+    that others added are, because psana may choose them. Lines that others wrote into a HISTORY
+    count as a change until they are adopted.
 
     Example: calstore status /sdf/data/lcls/ds/xpp/xppn4116/calib
 
-    Exit codes: 0 as calstore left it, 1 something differs, 3 DEST is no view.
+    Exit codes: 0 as calstore left it, 1 something differs, 3 DEST is no view, 4 its receipt is
+    damaged, 5 it may not be read.
     """
     from calstore.views.state import status as state_of
 
@@ -59,7 +65,19 @@ def status(
         for kind, paths in kinds.items():
             for path in paths:
                 typer.echo(f"{kind:<9} {printable(path)}")
-        if state.is_interrupted:
-            typer.echo("an update was broken off; run the same calstore materialize again")
+        for line in _next_steps(dest, state):
+            typer.echo(line)
     if not state.is_clean:
         raise typer.Exit(1)
+
+
+def _next_steps(dest: Path, state: State) -> Iterator[str]:
+    held, ref = state.receipt.held, state.receipt.parts[-1].ref
+    if state.is_interrupted:
+        yield "an update was broken off; run the same calstore materialize again"
+    if held is not None:
+        yield f"last adopted into {held.record}; then: calstore materialize {ref} {dest}"
+    if state.modified or state.deleted or state.added:
+        yield f"keep it with:   calstore adopt {dest} {ref}"
+    if state.modified or state.deleted:
+        yield f"or discard it:  calstore materialize {ref} {dest} --discard"

@@ -232,18 +232,17 @@ def _receipt_of(
         return None
     layout = cast(Layout, receipt.layout)
     _, planned = contents_of(version, layout, selection, receipt.for_ami)
-    if planned.keys() != edited.entries.keys() - receipt.links.keys():
+    touched = {*edited.paths, *edited.state.half_done}
+    files = {path: written for path, written in receipt.files.items() if path not in touched}
+    # What was not touched and is not planned is a HISTORY that an update left there.
+    if planned.keys() | files.keys() != edited.entries.keys() - receipt.links.keys():
         return None
     if _aliases(version, selection, receipt) != receipt.links:
         return None
     render = renderer(version.store)
-    touched = {*edited.paths, *edited.state.half_done}
-    files = {}
-    for path, content in planned.items():
-        found = edited.entries[path]
-        if path in receipt.files and path not in touched:
-            files[path] = receipt.files[path]
-        elif is_file(found):
+    for path in planned.keys() - files.keys():
+        found, content = edited.entries[path], planned[path]
+        if is_file(found):
             files[path] = _written(tree, path, found, content, render(content))
         else:
             return None

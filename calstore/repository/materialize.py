@@ -127,8 +127,10 @@ def _made(dest: Path, job: Job, generations: int | None) -> Change:
         return generation.switch(dest, job, generations)
     if generation.current(dest) is not None:
         raise Conflict(f"{dest} is a link to generations; update it with --generations K")
+    if not os.path.lexists(dest):
+        return build(dest, job)
     # A directory that is there, be it empty, has an owner, a mode and an access list to keep.
-    return update(dest, job) if os.path.lexists(dest) else build(dest, job)
+    return update(dest, job)
 
 
 def _job(

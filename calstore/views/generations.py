@@ -94,10 +94,12 @@ def _left_so(dest: Path, now: Path, job: Job) -> State:
                 or (path in found and not has(tree, path, found[path], job.render(planned[path])))
             ]
             if changed:
+                [part] = job.receipt.parts
+                shown = ", ".join(sorted(changed)[:5]) + (", …" if len(changed) > 5 else "")
                 raise Conflict(
-                    f"{dest}: {len(changed)} file(s) are not as calstore left them: "
-                    f"{', '.join(changed[:5])}; keep them with: calstore adopt {dest} REF, "
-                    "or leave them behind with --discard"
+                    f"{dest}: {len(changed)} file(s) are not as calstore left them: {shown}; keep "
+                    f"them with: calstore adopt {dest} {part.ref}, or leave them behind with "
+                    "--discard"
                 )
     return state
 

@@ -58,9 +58,18 @@ class Part:
     under: str = ""
     run: int | None = None
 
+    @property
+    def ref(self) -> str:
+        """The name of the ref for a command that people are told; ``REF`` for a bare digest."""
+        return self.version.partition("@")[0] if "/" in self.version else "REF"
+
     def holds(self, path: str) -> bool:
         """Whether the path belongs to this part."""
         return not self.under or path.startswith(f"{self.under}/")
+
+    def overlaps(self, other: Part) -> bool:
+        """Whether some path may belong to both."""
+        return self.holds(f"{other.under}/") or other.holds(f"{self.under}/")
 
 
 @dataclass(frozen=True, slots=True)

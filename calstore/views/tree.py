@@ -19,7 +19,7 @@ from calstore.formats.calib_tree import LEFT_OUT, SUFFIXES
 from calstore.model.digest import Buffer
 from calstore.model.names import check_path
 from calstore.store.local import write_all
-from calstore.views.sharing import kept_in_place, make_inner
+from calstore.views.sharing import kept_in_place, make_inner, suggested_mode
 from calstore.views.temporaries import is_temporary, new_file, put_new, temporary_name
 
 _LEFT_OUT = re.compile("|".join(fnmatch.translate(pattern) for pattern in LEFT_OUT))
@@ -73,7 +73,10 @@ class Tree:
         self._where = root
         self.made: set[str] = set()
         with self._mapped_errors(""):
-            self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+            except NotADirectoryError:
+                raise Conflict(f"{root} is no directory; name another, or move it away") from None
 
     def __enter__(self) -> Tree:
         return self
@@ -230,12 +233,18 @@ class Tree:
         except OSError:
             return None
 
-    def append(self, path: str, data: bytes) -> None:
-        """Add bytes to the end of a file that is there, durably."""
+    def append(self, path: str, data: bytes, *, make: bool = False) -> None:
+        """Add bytes to the end of a file, durably; it must be there unless it may be made."""
         folder, name = _split(path)
-        with self._mapped_errors(path, writing=True), self._folder(folder) as parent:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
-            file = os.open(name, flags, dir_fd=parent)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+        with self._mapped_errors(path, writing=True), self._folder(folder, make=make) as parent:
+            try:
+                file = os.open(name, flags, dir_fd=parent)
+            except FileNotFoundError:
+                if not make:
+                    raise
+                file = os.open(name, flags | os.O_CREAT, 0o666, dir_fd=parent)
+                os.fchmod(file, suggested_mode(parent))
             try:
                 write_all(file, data)
                 os.fsync(file)

@@ -8,15 +8,16 @@ what it got to what it shall get; then old files go. What others wrote stays the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from stat import S_ISDIR
+from stat import S_ISDIR, S_ISLNK
 
 from calstore.errors import Conflict, Invalid
 from calstore.formats.calib_tree import place_of
 from calstore.model.digest import Buffer, Digest, xxh128
+from calstore.views.histories import grow, growth, is_history
 from calstore.views.ledger import JOURNAL, Ledger, note, read, settle
-from calstore.views.plan import HISTORY, Content
+from calstore.views.plan import Content
 from calstore.views.receipt import NAME, Part, Receipt, Written
 from calstore.views.state import State, has, holds, refuse_hidden, state_of
 from calstore.views.temporaries import is_file
@@ -54,7 +55,7 @@ class _Todo:
     data
         Files that are made, unless they are there with these very bytes.
     histories
-        HISTORY files that are there and get the lines that they lack.
+        HISTORY files, which get the lines that they lack.
     gone
         Files and links that are taken away, in this order.
     links
@@ -102,29 +103,37 @@ def update(dest: Path, job: Job) -> Change:
 def _look(tree: Tree, dest: Path, job: Job) -> _Found:
     known = read(tree, dest)
     before = known.receipt
-    [part] = job.receipt.parts
-    if before is not None and part.under:
-        _refuse_another_kind(dest, before, job.receipt)
+    if before is not None:
+        _refuse_another_kind(dest, before, job)
     entries = tree.entries()
     receipt = before or replace(job.receipt, parts=(), links={})
     return _Found(tree, dest, entries, known, state_of(tree, dest, receipt, entries, known.noted))
 
 
-def _refuse_another_kind(dest: Path, before: Receipt, new: Receipt) -> None:
-    """Raise `Invalid` for a part that does not go with the rest of the view."""
-    if before.layout != new.layout:
+def _refuse_another_kind(dest: Path, before: Receipt, job: Job) -> None:
+    """Raise `Invalid` for what does not go with the rest of the view, or would harm its readers."""
+    new, [part] = job.receipt, job.receipt.parts
+    if part.under and before.store != new.store:
         raise Invalid(
-            f"{dest} has the layout {before.layout}; a part of it cannot have {new.layout}"
+            f"{dest} was made from another store (id {before.store}); make all of it anew, or "
+            "name that store"
         )
-    if before.for_ami != new.for_ami:
+    if part.under and before.for_ami != new.for_ami:
         raise Invalid(
             f"{dest} was made {'with' if before.for_ami else 'without'} --for ami; "
             "make a part of it so too, or all of it anew"
         )
-    if before.store != new.store:
+    if before.layout != new.layout and (part.under or not job.discard):
         raise Invalid(
-            f"{dest} was made from another store (id {before.store}); make all of it anew, or "
-            "name that store"
+            f"{dest} has the layout {before.layout}, whose readers would find nothing in "
+            f"{new.layout}; choose another directory"
+            + ("" if part.under else ", or change all of it with --discard")
+        )
+    others = [each for each in before.parts if each.run is None and each.overlaps(part)]
+    if part.run is not None and others and not job.discard:
+        raise Invalid(
+            f"{dest} serves more runs than {part.run}, which would find nothing then; choose "
+            "another directory, or take theirs away with --discard"
         )
 
 
@@ -141,6 +150,8 @@ def _refuse_obstacles(found: _Found, planned: Mapping[str, Content], job: Job) -
         there = found.entries.found.get(path)
         if (found.tree.stat(path) is not None) if there is None else S_ISDIR(there.st_mode):
             raise Conflict(f"{found.dest / path} is a folder, in the way of a file; move it away")
+        if path in planned and is_history(path) and there is not None and not is_file(there):
+            raise Conflict(f"{found.dest / path} is no file, so it cannot grow; move it away")
     for path, target in job.receipt.links.items():
         leads_to = found.tree.target(path)
         if leads_to is None and found.tree.stat(path) is not None:
@@ -158,59 +169,56 @@ def _refuse_changed(found: _Found, part: Part, job: Job, planned: Mapping[str, C
     suspects = {*found.state.modified, *(planned.keys() & entries.keys() - files.keys())}
     changed = [f"{path} (deleted)" for path in found.state.deleted if path in planned]
     for path in suspects:
-        if not part.holds(path) or _is_history(path) or path in found.receipt.links:
+        if not part.holds(path) or is_history(path) or path in found.receipt.links:
             continue
         seen = entries[path]
         if holds(found.tree, path, seen, files.get(path), found.ledger.noted):
             continue
         if path not in planned or not has(found.tree, path, seen, job.render(planned[path])):
-            changed.append(path)
+            changed.append(f"{path} (a link)" if S_ISLNK(seen.st_mode) else path)
     if changed:
         shown = ", ".join(sorted(changed)[:5]) + (", …" if len(changed) > 5 else "")
         raise Conflict(
             f"{found.dest}: {len(changed)} file(s) are not as calstore left them: {shown}; keep "
-            f"them with: calstore adopt {found.dest} REF, or overwrite them with --discard"
+            f"them with: calstore adopt {found.dest} {part.ref}, or overwrite them with --discard"
             if found.is_view
             else f"{found.dest}: {len(changed)} file(s) are not what the version has: {shown}; "
-            f"import them first (calstore import {found.dest} REF), or overwrite with --discard"
+            f"keep them with: calstore import {found.dest} {part.ref}, or overwrite them with "
+            "--discard"
         )
 
 
 def _carry_out(found: _Found, part: Part, job: Job, planned: Mapping[str, Content]) -> Change:
-    tree, entries = found.tree, found.entries.found
+    tree = found.tree
     todo = _todo(found, part, job, planned)
-    staging = _Staging(found)
-    try:
+    with _Staging(found) as staging:
         files = {**todo.keep, **write_all(job, todo.data, staging.put)}
-        touched = [*(staged.path for staged in staging.staged), *todo.gone]
-        _refuse_forbidden(found, touched, todo.histories)
-        lines = {path: b"".join(job.render(todo.histories[path])) for path in todo.histories}
-        known = _note(found, staging.staged, lines, todo.gone, files)
-        for staged in sorted(staging.staged, key=_by_priority):
-            tree.publish(staged, entries.get(staged.path))
-    except BaseException:
-        tree.drop(staged.beside for staged in staging.staged)
-        tree.remove_folders(tree.made)
-        raise
-    grown = {path: _grow_history(found, path, lines[path]) for path in lines}
-    for path, (_, there) in grown.items():
+        lines = {path: b"".join(job.render(content)) for path, content in todo.histories.items()}
+        _refuse_forbidden(found, [*staging.digests, *todo.gone], lines)
+        known = _note(found, staging.digests, lines, todo.gone)
+        staging.publish()
+    written = [*staging.digests]
+    for path, planned_lines in lines.items():
+        has_grown, there = grow(tree, path, planned_lines, is_ours=_is_ours(found, path))
         files[path] = Written(planned[path].key, there.digest.hex, there.size, there.mtime_ns)
+        written += [path] if has_grown else []
     for path, target in todo.links.items():
         if tree.target(path) != target:
             tree.link(path, target)
-    written = [staged.path for staged in staging.staged]
-    written += [path for path, (has_grown, _) in grown.items() if has_grown]
     tree.sync([*written, *todo.links])
     for path in todo.gone:
-        tree.remove(path, entries.get(path))
+        tree.remove(path, found.entries.found.get(path))
     tree.sync(todo.gone)
     folders = (found.receipt.folders | tree.made) - _emptied(found, todo.gone)
     receipt = replace(job.receipt, files=files, links=todo.links, folders=folders)
     if known != found.ledger or known.noted or receipt != known.receipt:
         settle(tree, known, receipt)
-    unchanged = sum(1 for path in planned if part.holds(path)) - len(written)
-    removed = tuple(path for path in todo.gone if path not in found.receipt.links)
-    return Change(tuple(sorted(written)), removed, unchanged, _strangers(found, planned, files))
+    return Change(
+        written=tuple(sorted(written)),
+        removed=tuple(path for path in todo.gone if path not in found.receipt.links),
+        unchanged=sum(1 for path in planned if part.holds(path)) - len(written),
+        strangers=_strangers(found, planned, files),
+    )
 
 
 def _emptied(found: _Found, gone: Sequence[str]) -> set[str]:
@@ -224,15 +232,10 @@ def _todo(found: _Found, part: Part, job: Job, planned: Mapping[str, Content]) -
     keep = {
         path: written
         for path, written in before.files.items()
-        if not part.holds(path)
-        or (path in planned and planned[path].key == written.key and _is_current(found, path))
+        if not part.holds(path) or _stays(found, path, written, planned)
     }
     missing = {path: content for path, content in planned.items() if path not in keep}
-    histories = {
-        path: content
-        for path, content in missing.items()
-        if _is_history(path) and is_file(entries.get(path))
-    }
+    histories = {path: content for path, content in missing.items() if is_history(path)}
     noted = found.ledger.noted
     left_over = {
         path
@@ -242,7 +245,7 @@ def _todo(found: _Found, part: Part, job: Job, planned: Mapping[str, Content]) -
     obsolete = [
         path
         for path in {*before.files, *left_over} - planned.keys()
-        if part.holds(path) and _may_go(found, path)
+        if part.holds(path) and path in entries and not is_history(path)
     ]
     links = {**before.links, **job.receipt.links} if part.under else job.receipt.links
     dead = [
@@ -256,20 +259,50 @@ def _todo(found: _Found, part: Part, job: Job, planned: Mapping[str, Content]) -
     return _Todo(keep, data, histories, gone, links)
 
 
-def _priority(path: str) -> tuple[bool, bool, int, int, str]:
+def _priority(path: str) -> tuple[bool, int, int, str]:
     """Sorts what a run would get rather before what it would get else, as psana chooses.
 
     New files that get their names in this order leave each run with what it had, until it has
-    what it shall have. HISTORY, which tells people what is there, comes after that.
+    what it shall have.
     """
     place = place_of(path)
     if place is None:
-        return _is_history(path), True, 0, 0, path
-    return False, False, -place.runs.first, place.runs.last, path
+        return True, 0, 0, path
+    return False, -place.runs.first, place.runs.last, path
 
 
-def _by_priority(staged: Staged) -> tuple[bool, bool, int, int, str]:
-    return _priority(staged.path)
+class _Staging:
+    """Puts files beside their places, unless they are there with the same bytes.
+
+    After an error, what did not get its name is gone.
+    """
+
+    def __init__(self, found: _Found) -> None:
+        self.digests: dict[str, str] = {}
+        self._found = found
+        self._staged: list[Staged] = []
+
+    def __enter__(self) -> _Staging:
+        return self
+
+    def __exit__(self, kind: object, value: BaseException | None, traceback: object) -> None:
+        if value is not None:
+            self._found.tree.drop(staged.beside for staged in self._staged)
+            self._found.tree.remove_folders(self._found.tree.made)
+
+    def put(self, path: str, parts: Sequence[Buffer], digest: Digest) -> OnDisk:
+        tree, seen = self._found.tree, self._found.entries.found.get(path)
+        if seen is not None and has(tree, path, seen, parts):
+            return OnDisk.of(parts, digest, seen)
+        staged = tree.stage(path, parts, seen)
+        self._staged.append(staged)
+        self.digests[path] = digest.hex
+        return OnDisk.of(parts, digest, staged.found)
+
+    def publish(self) -> None:
+        """Give each file its name, one after the other."""
+        for staged in sorted(self._staged, key=lambda staged: _priority(staged.path)):
+            self._found.tree.publish(staged, self._found.entries.found.get(staged.path))
 
 
 def _refuse_forbidden(found: _Found, touched: Sequence[str], histories: Iterable[str]) -> None:
@@ -282,20 +315,17 @@ def _refuse_forbidden(found: _Found, touched: Sequence[str], histories: Iterable
         if path in found.entries.found:
             found.tree.check_replaceable(path, found.entries.found[path])
     for path in histories:
-        found.tree.check_appendable(path)
+        if path in found.entries.found:
+            found.tree.check_appendable(path)
 
 
 def _note(
-    found: _Found,
-    staged: Sequence[Staged],
-    lines: Mapping[str, bytes],
-    gone: Sequence[str],
-    files: Mapping[str, Written],
+    found: _Found, staged: Mapping[str, str], lines: Mapping[str, bytes], gone: Sequence[str]
 ) -> Ledger:
     """Write down what will be done, if anything will."""
-    put = {one.path: files[one.path].digest for one in staged}
+    put = dict(staged)
     for path, planned in lines.items():
-        there, missing = _growth(found, path, planned)
+        there, missing = growth(found.tree, path, planned)
         if missing and _is_ours(found, path):
             put[path] = xxh128(there, missing).hex
     if not put and not gone:
@@ -303,77 +333,21 @@ def _note(
     return note(found.tree, found.ledger, put, gone)
 
 
-@dataclass(slots=True)
-class _Staging:
-    """Puts files beside their places, unless they are there with the same bytes."""
-
-    found: _Found
-    staged: list[Staged] = field(default_factory=list)
-
-    def put(self, path: str, parts: Sequence[Buffer], digest: Digest) -> OnDisk:
-        tree, seen = self.found.tree, self.found.entries.found.get(path)
-        if seen is not None and has(tree, path, seen, parts):
-            return OnDisk.of(parts, digest, seen)
-        staged = tree.stage(path, parts, seen)
-        self.staged.append(staged)
-        return OnDisk.of(parts, digest, staged.found)
-
-
-def _is_history(path: str) -> bool:
-    return path.rpartition("/")[2] == HISTORY
-
-
-def _is_current(found: _Found, path: str) -> bool:
-    seen = found.entries.found.get(path)
-    return is_file(seen) and found.receipt.files[path].untouched(seen)
-
-
 def _is_ours(found: _Found, path: str) -> bool:
-    """Whether a HISTORY has no lines of others."""
+    """Whether a HISTORY has no lines of others; one that is made has none."""
+    if path not in found.entries.found:
+        return not found.tree.read(path)
     return path in found.receipt.files and path not in found.state.modified
 
 
-def _may_go(found: _Found, path: str) -> bool:
-    """Whether a file that is no longer planned is there, and no HISTORY with others' lines."""
-    if path not in found.entries.found:
-        return False
-    return not _is_history(path) or path not in found.state.modified
+def _stays(found: _Found, path: str, written: Written, planned: Mapping[str, Content]) -> bool:
+    """Whether a file of the receipt is as it shall be; a HISTORY stays even when nobody plans it.
 
-
-def _growth(found: _Found, path: str, planned: bytes) -> tuple[bytes, bytes]:
-    """What a HISTORY holds, and what is to be added to it."""
-    there = found.tree.read(path) or b""
-    missing = b"".join(_lines_beyond(planned, there))
-    if missing and there and not there.endswith(b"\n"):
-        missing = b"\n" + missing
-    return there, missing
-
-
-def _grow_history(found: _Found, path: str, planned: bytes) -> tuple[bool, OnDisk]:
-    """Append the lines that a HISTORY does not have yet; whether there were any.
-
-    One that has lines of others counts as changed by them until somebody adopts it.
+    Somebody may just be adding a line to it.
     """
-    there, missing = _growth(found, path, planned)
-    if missing:
-        found.tree.append(path, missing)
-    now = found.tree.stat(path)
-    if now is None:
-        raise Conflict(f"{found.dest / path} was taken away meanwhile; run again")
-    parts = [there, missing] if _is_ours(found, path) else [planned]
-    return bool(missing), OnDisk.of(parts, xxh128(*parts), now)
-
-
-def _lines_beyond(wanted: bytes, there: bytes) -> list[bytes]:
-    left = there.split(b"\n")
-    missing = []
-    for line in wanted.splitlines(keepends=True):
-        bare = line.removesuffix(b"\n")
-        if bare in left:
-            left.remove(bare)
-        else:
-            missing.append(bare + b"\n")
-    return missing
+    is_wanted = planned[path].key == written.key if path in planned else is_history(path)
+    seen = found.entries.found.get(path)
+    return is_wanted and is_file(seen) and written.untouched(seen)
 
 
 def _strangers(
