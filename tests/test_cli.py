@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -699,3 +700,20 @@ def test_text_that_is_set_comes_out_as_the_bytes_that_went_in(
     said(imported("materialize", "xpp/main", "view"))
 
     assert (tmp_path / "view" / OPAL / "pedestals/40-50.data").read_bytes() == data
+
+
+def test_a_reader_that_goes_away_is_no_finding(calstore: Calstore, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "calstore", "refs", "--json"],
+        cwd=tmp_path,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+
+    assert done.returncode == 128 + signal.SIGPIPE
+    assert done.stderr == b""

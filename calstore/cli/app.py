@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+from click.utils import PacifyFlushWrapper
 
 from calstore._version import __version__
 from calstore.cli import (
@@ -41,6 +43,9 @@ from calstore.cli import (
 )
 from calstore.cli.exit_codes import exit_code
 from calstore.errors import CalstoreError
+
+_BROKEN_PIPE: Final = 128 + signal.SIGPIPE
+"""What a shell sees of other programs whose reader went away."""
 
 app = typer.Typer(
     name="calstore",
@@ -114,6 +119,11 @@ def run() -> None:
     """Run the command line, and exit."""
     try:
         app()
+    except SystemExit:
+        if isinstance(sys.stdout, PacifyFlushWrapper):
+            # Nobody reads any more, which click ends with 1: that would be a finding of check.
+            sys.exit(_BROKEN_PIPE)
+        raise
     except CalstoreError as error:
         typer.echo(f"calstore: {error}", err=True)
         sys.exit(exit_code(error))
