@@ -103,11 +103,13 @@ def test_the_recipe_of_the_dark_before_is_kept_and_a_change_is_said(folder: Path
     dark(folder, 137, "a.npy", "--recipe", "robust", "--parameter", "rms_hi=50")
 
     kept = dark(folder, 138, "a.npy")
+    refined = dark(folder, 138, "a.npy", "--parameter", "rms_lo=1")
     changed = dark(folder, 139, "a.npy", "--recipe", "psana")
 
     assert "robust 1" in kept.out
     assert "rms_hi=50" in kept.out
     assert "CHANGED" not in kept.out
+    assert "rms_lo=1 rms_hi=50), CHANGED" in refined.out
     assert "CHANGED" in changed.out
 
 

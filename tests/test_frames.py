@@ -148,6 +148,20 @@ def test_a_dark_is_the_same_from_every_format_and_can_be_reproduced(tmp_path: Pa
     assert run("reproduce", "xppn4116/zarr", folder=tmp_path).code == 0
 
 
+def test_a_file_inside_the_data_directory_is_found_there_again(tmp_path: Path) -> None:
+    assert run("init", folder=tmp_path).code == 0
+    (tmp_path / "xtc").mkdir()
+    assert run("config", "data-dir/xppn4116", tmp_path / "xtc", folder=tmp_path).code == 0
+    text = hdf5(tmp_path, frames(70, 8, 12))
+    words = ("dark", "xppn4116", 137, "--detector", EPIX, "--from", text)
+    assert run(*words, folder=tmp_path).code == 0
+    (tmp_path / "a.h5").rename(tmp_path / "xtc" / "a.h5")
+
+    again = run("reproduce", "xppn4116/main", folder=tmp_path)
+
+    assert (again.code, again.out[:4]) == (0, "same")
+
+
 def test_a_translated_run_has_a_step_for_each_cycle(tmp_path: Path) -> None:
     path = tmp_path / "xppn4116-r0137.h5"
     with h5py.File(path, "w") as file:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from threading import Barrier, Thread
 
+import h5py
 import numpy as np
 import pytest
 from commandline import Outcome, run
@@ -178,6 +179,21 @@ def test_verify_finds_a_damaged_mark(folder: Path) -> None:
     assert found.code == 6
     assert "runs/xppn4116/5/00000001" in found.out + found.err
     assert runs(folder, "list", "xppn4116").code == 6
+
+
+def test_a_mark_says_of_which_detectors_the_run_is_a_dark(folder: Path) -> None:
+    noise = np.random.default_rng(1).normal(3000, 5, (60, 16, 24)).round().astype(np.uint16)
+    with h5py.File(folder / "xppn4116-r0009.h5", "w") as file:
+        for source in (EPIX, "XppGon.0:Epix100a.2"):
+            file[f"Configure:0000/Run:0000/CalibCycle:0000/Epix::V1/{source}/image"] = noise
+    told = ("--dark", "--reason", "temperature", "--detector", "Epix100a.2")
+    runs(folder, "tag", "xppn4116", 9, *told)
+
+    made = run("dark", "xppn4116", 9, "--from", "xppn4116-r0009.h5", folder=folder)
+
+    assert made.code == 0, made.err
+    version = calstore.open(folder / ".calstore")["xppn4116/main"]
+    assert version.detectors == (("Epix100a::CalibV1", "XppGon.0:Epix100a.2"),)
 
 
 def test_a_dark_takes_reason_and_range_from_the_mark_and_refuses_a_flawed_run(

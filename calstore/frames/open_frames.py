@@ -43,7 +43,7 @@ def open_frames(text: str, labels: Labels) -> FrameSource:
     Invalid
         When it holds no raw frames, or is of another kind.
     """
-    path, inside = _split(text)
+    path, inside = split_place(text)
     if path.suffix in _HDF5:
         from calstore.frames.hdf5 import open_hdf5
 
@@ -87,8 +87,8 @@ def open_streams(files: Sequence[str], labels: Labels, psana: PsanaPython) -> Fr
     )
 
 
-def _split(text: str) -> tuple[Path, str]:
-    """A file, and a place inside it."""
+def split_place(text: str) -> tuple[Path, str]:
+    """A file, and a place inside it, which may be ``""``."""
     for suffix in (*_HDF5, _ZARR):
         head, found, inside = text.rpartition(f"{suffix}:")
         if found:

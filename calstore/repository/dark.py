@@ -45,7 +45,8 @@ class DarkRequest:
     Parameters
     ----------
     detectors
-        By source, name in the data, or a unique part; none for cspad, epix and jungfrau.
+        By source, name in the data, or a unique part; none for those of the run's mark, or else
+        cspad, epix and jungfrau.
     valid
         Runs that get the constants whatever else there is; ``None`` adds the range of the run's
         mark, or else ``<run>-end``, and leaves later darks their runs.
@@ -162,7 +163,8 @@ def dark(
     mark = _mark(store, request, [data.run for data in runs])
     stamp = stamp if stamp.why else replace(stamp, why=mark.reason)
     before = _version(store, ref)
-    planned = jobs_of(store, before, runs, request.detectors, request.recipes, request.without)
+    names = request.detectors or mark.detectors
+    planned = jobs_of(store, before, runs, names, request.recipes, request.without)
     jobs = [replace(job, codes=request.codes) for job in planned]
     known = {job.key: None if request.again else _remembered(store, request, job) for job in jobs}
     # Another writer may have been between them: what the first decides counts.

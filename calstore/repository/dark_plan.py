@@ -138,7 +138,8 @@ def constants_at(
 
 def _chosen(contents: Contents, names: Sequence[str]) -> list[DetectorData]:
     if names:
-        return [_named(contents, name) for name in names]
+        named = [_named(contents, name) for name in names]
+        return list({each.name: each for each in named}.values())
     found = [each for each in contents.detectors if _kind(each).casefold().startswith(BY_DEFAULT)]
     if not found:
         raise NotFound(
@@ -249,10 +250,10 @@ def _by_mode(
 
 
 def _recipe(recipes: Recipes, before: DarkRecipe | None, kind: str, dtype: str) -> DarkRecipe:
-    if recipes.name is None and not recipes.changes and before is not None:
-        return before
-    name = recipes.name or (FIRST_RECIPE if before is None else before.name)
-    return recipe_for(name, kind, dtype, recipes.changes)
+    if recipes.name is None and before is not None:
+        changes = {**before.parameters(), **recipes.changes}
+        return recipe_for(before.name, kind, dtype, changes) if recipes.changes else before
+    return recipe_for(recipes.name or FIRST_RECIPE, kind, dtype, recipes.changes)
 
 
 def _recipe_before(

@@ -8,7 +8,13 @@ from pathlib import Path
 
 from calstore.errors import Invalid, NotFound
 from calstore.frames.locate import RunFiles, find_run, latest_run, wait_for
-from calstore.frames.open_frames import PsanaPython, is_of_psana, open_frames, open_streams
+from calstore.frames.open_frames import (
+    PsanaPython,
+    is_of_psana,
+    open_frames,
+    open_streams,
+    split_place,
+)
 from calstore.frames.source import FrameSource
 from calstore.frames.stacks import Labels
 from calstore.model.inputs import Evidence, InputManifest
@@ -112,10 +118,11 @@ def found_again(
     try:
         return open_frames(files[0], labels)
     except NotFound:
-        name = files[0].rpartition("/")[2] if ":" not in files[0] else Path(files[0]).name
+        path, inside = split_place(files[0])
         for directory in data_dirs(store, wanted.experiment):
-            if (directory / name.partition(":")[0]).exists():
-                return open_frames(str(directory / name), labels)
+            moved = directory / path.name
+            if moved.exists():
+                return open_frames(f"{moved}:{inside}" if inside else str(moved), labels)
         raise
 
 
