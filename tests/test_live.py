@@ -125,8 +125,9 @@ class Reader(threading.Thread):
 class Readings:
     """What psana finds for each run: the constant of one version or of the other, whole.
 
-    What a moment shows is read between two looks at the names; were they not the same, it is no
-    moment, and is looked at again. (`test_updates` looks at every moment.)
+    What a moment shows is read between two looks at the folder; were the files not the same, it is
+    no moment, and is looked at again. The names alone would not do: they are as before too when the
+    directory went to the other version and back meanwhile. (`test_updates` looks at every moment.)
     """
 
     def __init__(self, dest: Path, *versions: dict[str, bytes]) -> None:
@@ -153,20 +154,20 @@ class Readings:
 
     def _moment(self, folder: str, run: int) -> tuple[list[str], bytes | None]:
         while True:
-            names = self._names(folder)
+            files = self._files(folder)
+            names = sorted(files)
             name = chosen([name for name in names if name_remark(name) is None], run)
             data = None
             if name is not None:
                 with contextlib.suppress(FileNotFoundError):
                     data = (self.dest / folder / name).read_bytes()
-            if self._names(folder) == names:
+            if self._files(folder) == files:
                 return names, data
 
-    def _names(self, folder: str) -> list[str]:
-        """What psana looks at: all that ends in ``.data``."""
-        return sorted(
-            path.name for path in (self.dest / folder).iterdir() if path.suffix == ".data"
-        )
+    def _files(self, folder: str) -> dict[str, int]:
+        """What psana looks at, all that ends in ``.data``, with the inodes behind the names."""
+        with os.scandir(self.dest / folder) as entries:
+            return {each.name: each.inode() for each in entries if each.name.endswith(".data")}
 
 
 class Neighbour(threading.Thread):
