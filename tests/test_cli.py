@@ -35,7 +35,8 @@ Calstore = Callable[..., Outcome]
 COMMANDS = (
     *("init", "import", "refs", "log", "show", "coverage", "diff", "get", "fork", "tag"),
     *("sources", "dark", "mask", "reproduce", "set", "unset", "copy", "promote", "undo"),
-    *("delete-ref", "materialize", "status", "adopt", "approve", "check", "config", "verify"),
+    *("delete-ref", "materialize", "status", "adopt", "approve", "serve", "run"),
+    *("check", "config", "verify"),
     "demo",
     "runs",
 )

@@ -31,7 +31,9 @@ from calstore.cli import (
     promote,
     refs,
     reproduce,
+    run_,
     runs,
+    serve,
     set_,
     show,
     sources,
@@ -82,6 +84,8 @@ app.command("deploy", hidden=True)(materialize.materialize)
 app.command("status")(status.status)
 app.command("adopt")(adopt.adopt)
 app.command("approve")(approve.approve)
+app.command("serve")(serve.serve)
+app.command("run", context_settings={"ignore_unknown_options": True})(run_.run_)
 app.command("check")(check.check)
 app.command("config")(config.config)
 app.command("verify")(verify.verify)
