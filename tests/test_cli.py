@@ -35,7 +35,7 @@ Calstore = Callable[..., Outcome]
 COMMANDS = (
     *("init", "import", "refs", "log", "show", "coverage", "diff", "get", "fork", "tag"),
     *("sources", "dark", "mask", "reproduce", "set", "unset", "copy", "promote", "undo"),
-    *("delete-ref", "materialize", "status", "adopt", "approve", "serve", "run"),
+    *("delete-ref", "materialize", "status", "adopt", "approve", "serve", "run", "used"),
     *("check", "config", "verify"),
     "demo",
     "runs",

@@ -18,6 +18,7 @@ import jsonschema
 import msgpack
 import numpy as np
 import pytest
+from builders import stamp
 from commandline import EPIX, OPAL, Outcome, npy_bytes, pedestals_text, run, write_tree
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,8 +28,10 @@ from referencing import Registry, Resource
 from calstore.model.manifests import DetectorManifest, SetManifest
 from calstore.model.names import RefName
 from calstore.model.runs import RunRange
+from calstore.model.uses import Use
 from calstore.repository.change import put_set
 from calstore.repository.store import open_store
+from calstore.repository.uses import record_use
 from calstore.store import objects
 
 SCHEMAS = Path(__file__).resolve().parents[1] / "schemas"
@@ -75,6 +78,16 @@ def _read_back_beside_a_stranger(printed: Callable[..., Any], stranger: Path) ->
     document = printed("materialize", "xpp/main", "view", "--verify", code=1)
     stranger.unlink()
     return document
+
+
+def _used(folder: Path, printed: Callable[..., Any]) -> Any:
+    """By name and by digest, with something missing and without."""
+    store = open_store(folder / ".calstore")
+    version = store["xpp/main"]
+    found, none = Use("node7", "python x.py", {"Opal": ("pedestals",)}), Use("h", "", {}, ("e_1",))
+    record_use(version, "xpp", 5, found, stamp())
+    record_use(store[str(version.digest)], "xpp", 5, none, stamp())
+    return printed("used", "xpp", 5)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +153,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         printed("runs", "list", "xpp", "--history", "6"),
         printed("runs", "list", "xpp", "--reason", "temperature"),
     ]
+    found["used"] = [_used(folder, printed)]
     found["reproduce"] = _reproduced(folder, done, printed)
     np.save(folder / "mode.npy", np.full((60, 1, 8, 8), 2000, np.uint16))
     words = ("dark", "xpp", 7, "--ref", "xpp/dark", "--detector", "jungfrau", "--kind", "jungfrau")
@@ -378,6 +392,7 @@ def _maps_by_content(name: str) -> list[re.Pattern[str]]:
     # Maps whose keys are data: one more or less is another document, not a broken one.
     by_name = {
         "set-manifest": ["detectors", "detectors/[^/]+", "files"],
+        "used": ["uses/[^/]+/given"],
         "detector-manifest": ["constants", "constants/[^/]+", "constants/[^/]+/[^/]+"],
         "dark": [
             f"detectors/[^/]+/{name}"

@@ -5,32 +5,32 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
-import urllib.error
-import urllib.parse
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from commandline import run, spawn
+from service import Service
 
 import calstore
 from calstore.model.psana2 import NOMINAL_DTYPES
-from calstore.serve.app import bound, server_of
-from calstore.serve.catalogue import Catalogue, Shown
+from calstore.repository.store import Store
 
 PSANA = os.environ.get("CALSTORE_PSANA_PYTHON")
 with_psana = pytest.mark.skipif(
     PSANA is None, reason="CALSTORE_PSANA_PYTHON does not name a Python that has psana"
 )
 EXPERIMENT = "mfx101332224"
+REF = f"{EXPERIMENT}/main"
 LONG = "jungfrau_8-A_8-B_8-C"
 
 
 def frames(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(2000, 5, shape).round().astype(np.uint16)
+
+
+def store_in(folder: Path) -> Store:
+    return calstore.open(folder / ".calstore")
 
 
 @pytest.fixture
@@ -48,85 +48,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-class Service:
-    """A service in a thread, and a client of it."""
-
-    def __init__(self, folder: Path, name: str = f"{EXPERIMENT}/main", follows: bool = False):
-        self.now = 0.0
-        store = calstore.open(folder / ".calstore")
-        shown = (Shown(EXPERIMENT, name),)
-        catalogue = Catalogue(store, shown, follows, lambda: self.now)
-        self.socket = bound("127.0.0.1", 0)
-        self.server = server_of(catalogue)
-        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
-        arguments = {"sockets": [self.socket]}
-        self.thread = threading.Thread(target=self.server.run, kwargs=arguments)
-
-    def __enter__(self) -> Service:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.should_exit = True
-        self.thread.join()
-        self.socket.close()
-
-    def raw(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        request = urllib.request.Request(self.url + path, data=body, method="GET")
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read()
-
-    def find(self, place: str, query: object, *, jwt: bool = False) -> Any:
-        text = json.dumps(query)
-        if jwt:
-            status, data = self.raw(f"/ws-jwt/calib_ws/{place}", text.encode())
-        else:
-            words = urllib.parse.urlencode({"query_string": text})
-            status, data = self.raw(f"/ws/calib_ws/{place}?{words}")
-        assert status == 200
-        return json.loads(data)
-
-    def constants(self, long: str, run: int, *, jwt: bool = False) -> dict[str, Any]:
-        """What psana's requests at the start of a run give: type → array or text."""
-        kind = long.split("_")[0]
-        names = self.find(f"cdb_detnames/{kind}", {"long": long}, jwt=jwt)
-        if not names:
-            return {}
-        (name,) = names
-        assert name["long"] == long
-        short = name["short"]
-        query = {"detector": short, "run": {"$lte": run}}
-        found = {}
-        for document in self.find(f"cdb_{EXPERIMENT}/{short}", query, jwt=jwt):
-            if not document["run"] <= run <= document["run_end"]:
-                continue
-            assert document["ctype"] not in found
-            _, data = self.raw(f"/ws/calib_ws/cdb_{EXPERIMENT}/gridfs/{document['id_data']}")
-            found[document["ctype"]] = _decoded(document, data)
-        assert self.find(f"cdb_{short}/{short}", {"detector": short, "run": {"$lte": 9999}}) == []
-        return found
-
-
-def _decoded(document: dict[str, Any], data: bytes) -> Any:
-    if document["data_type"] == "str":
-        return data.decode()
-    shape = json.loads(
-        document["data_shape"].replace("(", "[").replace(")", "]").replace(",]", "]")
-    )
-    values = np.frombuffer(data, document["data_dtype"])
-    assert values.size == int(document["data_size"])
-    return values.reshape(shape)
-
-
 @pytest.mark.parametrize("jwt", [False, True])
 def test_a_run_gets_each_type_once_and_bit_for_bit(folder: Path, jwt: bool) -> None:
     stored = calstore.open(folder / ".calstore")[f"{EXPERIMENT}/main"]["jungfrau"].at(run=7)
 
-    with Service(folder) as service:
+    with Service(store_in(folder), REF) as service:
         found = service.constants(LONG, 7, jwt=jwt)
 
     assert sorted(found) == sorted(stored)
@@ -139,7 +65,7 @@ def test_panels_get_their_own_numbers_whatever_their_order_or_none(folder: Path)
     stored = calstore.open(folder / ".calstore")[f"{EXPERIMENT}/main"]["jungfrau"].at(run=7)
     pedestals = stored["pedestals"].array
 
-    with Service(folder) as service:
+    with Service(store_in(folder), REF) as service:
         turned = service.constants("jungfrau_8-C_8-A_8-B", 7)
         some = service.constants("jungfrau_8-B", 7)
         stranger = service.constants("jungfrau_8-A_8-X_8-C", 7)
@@ -151,7 +77,7 @@ def test_panels_get_their_own_numbers_whatever_their_order_or_none(folder: Path)
 
 
 def test_runs_without_constants_get_none(folder: Path) -> None:
-    with Service(folder) as service:
+    with Service(store_in(folder), REF) as service:
         assert service.constants(LONG, 4) == {}
         assert service.constants(LONG, 5)
         assert service.constants(LONG, 9999)
@@ -160,7 +86,7 @@ def test_runs_without_constants_get_none(folder: Path) -> None:
 
 
 def test_what_is_not_known_is_an_empty_list_and_nothing_is_a_fault(folder: Path) -> None:
-    with Service(folder) as service:
+    with Service(store_in(folder), REF) as service:
         for path in (
             *("cdb_detnames/jungfrau", "cdb_xppx1/jungfrau_000001", "None/None", "cdb_x", "x/y/z"),
             f"cdb_{EXPERIMENT}/jungfrau_000001?query_string=None",
@@ -183,7 +109,10 @@ def test_a_pinned_version_stays_and_a_followed_ref_moves_for_new_runs(folder: Pa
     store = calstore.open(folder / ".calstore")
     before = store[f"{EXPERIMENT}/main"]["jungfrau"].at(run=7)["pedestals"].array
 
-    with Service(folder) as pinned, Service(folder, follows=True) as following:
+    with (
+        Service(store_in(folder), REF) as pinned,
+        Service(store_in(folder), REF, follows=True) as following,
+    ):
         following.constants(LONG, 7)
         words = ("set", f"{EXPERIMENT}/main", "jungfrau", "pedestals", "0-end", "new.npy")
         np.save(folder / "new.npy", before + 1)
@@ -203,7 +132,7 @@ def test_ids_are_24_digits_and_begin_with_the_time(folder: Path) -> None:
     record = calstore.open(folder / ".calstore")[f"{EXPERIMENT}/main"].record
     assert record is not None
 
-    with Service(folder) as service:
+    with Service(store_in(folder), REF) as service:
         (name,) = service.find("cdb_detnames/jungfrau", {"long": LONG})
         place = f"cdb_{EXPERIMENT}/{name['short']}"
         documents = service.find(place, {"run": {"$lte": 7}})

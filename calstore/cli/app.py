@@ -41,6 +41,7 @@ from calstore.cli import (
     tag,
     undo,
     unset,
+    used,
     verify,
 )
 from calstore.cli.exit_codes import exit_code
@@ -86,6 +87,7 @@ app.command("adopt")(adopt.adopt)
 app.command("approve")(approve.approve)
 app.command("serve")(serve.serve)
 app.command("run", context_settings={"ignore_unknown_options": True})(run_.run_)
+app.command("used")(used.used)
 app.command("check")(check.check)
 app.command("config")(config.config)
 app.command("verify")(verify.verify)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import signal
+import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +15,10 @@ from calstore.cli.context import complete_ref, opened, printable
 
 if TYPE_CHECKING:
     from calstore.repository.store import Store
+    from calstore.serve.access import Access
     from calstore.serve.catalogue import Catalogue
+
+LOOPBACK = "127.0.0.1"
 
 
 def serve(
@@ -20,10 +27,13 @@ def serve(
         list[str],
         typer.Argument(
             metavar="REF…",
-            help="A ref or a record for each experiment, as mfx101332224/main@7.",
+            help="A version for each experiment, as mfx101332224/main@7 or mfx101332224=xxh128:…",
             autocompletion=complete_ref,
         ),
     ],
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")
+    ] = LOOPBACK,
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="0 is any free one.")
     ] = 8642,
@@ -31,26 +41,78 @@ def serve(
         bool,
         typer.Option("--follow", help="Go with the refs when they move, for runs that begin then."),
     ] = False,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Only for those who have its text; made if it is not there."
+        ),
+    ] = None,
+    allow_anonymous_read: Annotated[
+        bool, typer.Option("--allow-anonymous-read", help="Who only reads needs no token.")
+    ] = False,
 ) -> None:
     """Serve constants to psana 2, in the place of its calibration service.
 
     Each version is pinned when the service starts. A run gets exactly one constant of each type,
     for its own panels by serial; panels that the version does not know get none. Nothing can be
-    written, and only this host can read.
+    written. Only this host can read, unless another address is given. A line for each request
+    goes to stderr, and who was given what into the store (see: calstore used).
 
     Example: calstore serve mfx101332224/main
 
-    Exit codes: 3 no such version, 4 the port is taken, 5 two versions of one experiment.
+    Exit codes: 3 no such version, 4 the port is taken, 5 two versions of one experiment, or an
+    address for everybody without a token.
     """
-    from calstore.serve.app import bound, server_of
+    from calstore.cli.identity import stamp
+    from calstore.serve.app import application, bound, running
+    from calstore.serve.use_book import UseBook
 
-    catalogue = catalogue_of(opened(context), refs, follow=follow)
-    with bound("127.0.0.1", port) as listening:
+    store = opened(context)
+    access = access_of(host, token_file, allow_anonymous_read=allow_anonymous_read)
+    catalogue = catalogue_of(store, refs, follow=follow)
+    log_to_stderr(logging.INFO)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with bound(host, port) as listening, UseBook(stamp) as book:
+        app = application(catalogue, book, access, [])
         for experiment, version in catalogue.experiments.items():
             typer.echo(f"{printable(experiment)}  {version.name}  {version.digest}")
-        number = listening.getsockname()[1]
-        typer.echo(f"export LCLS_CALIB_HTTP=http://127.0.0.1:{number}/ws")
-        server_of(catalogue).run(sockets=[listening])
+        typer.echo(f"export LCLS_CALIB_HTTP={url_of(host, listening.getsockname()[1])}")
+        if token_file is not None:
+            typer.echo(f"export CALIB_JWT=$(cat {printable(str(token_file))})")
+        with running(app, listening):
+            ended.wait()
+
+
+def url_of(host: str, port: int) -> str:
+    """What psana2 is told, for a service at an address of this host."""
+    import socket
+
+    name = socket.gethostname() if host in ("", "0.0.0.0", "::") else host
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}/ws"
+
+
+def access_of(host: str, token_file: Path | None, *, allow_anonymous_read: bool) -> Access:
+    """Who may ask; `Invalid` for an address that others reach, and no word about them."""
+    from calstore.errors import Invalid
+    from calstore.serve.access import Access, token_of
+
+    token = None if token_file is None else token_of(token_file)
+    if token is None and not allow_anonymous_read and not _is_loopback(host):
+        raise Invalid(
+            f"others reach {host}; say who may read: --token-file FILE, or --allow-anonymous-read"
+        )
+    return Access(token, anybody_reads=token is None or allow_anonymous_read)
+
+
+def _is_loopback(host: str) -> bool:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def catalogue_of(store: Store, refs: list[str], *, follow: bool) -> Catalogue:
@@ -60,11 +122,35 @@ def catalogue_of(store: Store, refs: list[str], *, follow: bool) -> Catalogue:
 
     shown: dict[str, Shown] = {}
     for text in refs:
-        record = store[text].record
-        if record is None:
-            raise Invalid(f"{text} does not say of which experiment it is; name a ref, or REF@N")
-        experiment = record.log.split("/")[1]
+        experiment, name = _shown(store, text)
         if experiment in shown:
             raise Invalid(f"{text} and {shown[experiment].name} are both of {experiment}; name one")
-        shown[experiment] = Shown(experiment, text)
+        shown[experiment] = Shown(experiment, name)
     return Catalogue(store, tuple(shown.values()), follow, time.monotonic)
+
+
+def _shown(store: Store, text: str) -> tuple[str, str]:
+    """The experiment, and the name of the version that it gets."""
+    from calstore.errors import Invalid
+    from calstore.repository.settings import is_experiment
+
+    experiment, equals, name = text.partition("=")
+    if equals:
+        if not is_experiment(experiment):
+            raise Invalid(f"{experiment!r} is no name of an experiment; write mfx101332224={name}")
+        return experiment, name
+    record = store[text].record
+    if record is None:
+        raise Invalid(f"{text} does not say for which experiment; write mfx101332224={text}")
+    return record.log.split("/")[1], text
+
+
+def log_to_stderr(level: int) -> None:
+    """Let the service say what it does, or only what is wrong."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    for name in ("calstore.serve", "calstore.access"):
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        logger.addHandler(handler)
+        logger.propagate = False

@@ -14,6 +14,7 @@ from calstore.model.digest import Digest, Reference, sha256, xxh128
 from calstore.model.fields import items, mapping, natural, octets, require_keys, text
 from calstore.model.inputs import Evidence
 from calstore.model.marks import RunMark
+from calstore.model.uses import Use
 
 MAX_BYTES: Final = 64 * 1024
 BRANCH: Final = "branch"
@@ -26,7 +27,8 @@ SETTINGS: Final = "settings"
 INPUTS: Final = "inputs"
 RESULTS: Final = "results"
 RUNS: Final = "runs"
-"""Logs below these are of one input manifest, of one derivation, and of one run."""
+USES: Final = "uses"
+"""Logs below these are of one input manifest, of one derivation, of one run, and of its uses."""
 
 _WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _REQUIRED = {
@@ -42,7 +44,9 @@ _REQUIRED = {
     "why",
     "writer",
 }
-_OPTIONAL = frozenset({"evidence", "kind", "manifest", "mark", "results", "settings", "status"})
+_OPTIONAL = frozenset(
+    {"evidence", "kind", "manifest", "mark", "results", "settings", "status", "use"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,8 @@ class Record:
         Of a derivation alone: role → the array that came out.
     mark
         Of a run alone: all that is said of it from now on.
+    use
+        Of the uses of a run alone: what somebody was given of the set.
     """
 
     log: str
@@ -172,6 +178,7 @@ class Record:
     evidence: tuple[Evidence, ...] | None = None
     results: Mapping[str, ArrayReference] | None = None
     mark: RunMark | None = None
+    use: Use | None = None
 
     def __post_init__(self) -> None:
         family = self.log.partition("/")[0]
@@ -187,6 +194,8 @@ class Record:
             raise Invalid(f"a record of {self.log} with the settings {self.settings!r}")
         if (self.mark is not None) != (family == RUNS):
             raise Invalid(f"a record of {self.log} with the mark {self.mark!r}")
+        if (self.use is not None) != (family == USES):
+            raise Invalid(f"a record of {self.log} with the use {self.use!r}")
         if (self.evidence is not None) != (family == INPUTS):
             raise Invalid(f"a record of {self.log} with the evidence {self.evidence!r}")
         if (self.results is not None) != (family == RESULTS):
@@ -226,6 +235,8 @@ class Record:
             value["settings"] = dict(self.settings)
         if self.mark is not None:
             value["mark"] = self.mark.to_value()
+        if self.use is not None:
+            value["use"] = self.use.to_value()
         if self.evidence is not None:
             value["evidence"] = [file.to_value() for file in self.evidence]
         if self.results is not None:
@@ -273,6 +284,7 @@ class Record:
             status=None if status is None else text(status, "record's status"),
             settings=None if settings is None else _settings(settings),
             mark=RunMark.from_value(fields["mark"]) if "mark" in fields else None,
+            use=Use.from_value(fields["use"]) if "use" in fields else None,
             evidence=_evidence(fields["evidence"]) if "evidence" in fields else None,
             results=_results(fields["results"]) if "results" in fields else None,
         )

@@ -13,6 +13,7 @@ from calstore.model.inputs import Evidence
 from calstore.model.marks import RunMark
 from calstore.model.names import RefName
 from calstore.model.records import BRANCH, DELETE, TAG, Parent, Record, Stamp
+from calstore.model.uses import Use
 from calstore.repository.store import Store
 from calstore.store import logs
 
@@ -93,6 +94,7 @@ def append_record(
     evidence: tuple[Evidence, ...] | None = None,
     results: Mapping[str, ArrayReference] | None = None,
     mark: RunMark | None = None,
+    use: Use | None = None,
     sources: Sequence[Parent] = (),
 ) -> Record | None:
     """The next record of a log that is no ref's, durable; ``None`` when another was faster.
@@ -116,6 +118,7 @@ def append_record(
         parents=(() if before is None else (before.parent,)) + tuple(sources),
         manifest=manifest,
         mark=mark,
+        use=use,
         status=status,
         settings=settings,
         evidence=evidence,

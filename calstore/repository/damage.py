@@ -12,7 +12,7 @@ from calstore.model.arrays import ArrayReference
 from calstore.model.derivations import FRAMES, DerivationManifest
 from calstore.model.digest import Reference
 from calstore.model.manifests import DetectorManifest, SetManifest
-from calstore.model.records import INPUTS, RESULTS, RUNS, SETTINGS, Record
+from calstore.model.records import INPUTS, RESULTS, RUNS, SETTINGS, USES, Record
 from calstore.repository.store import Store
 from calstore.store import logs, objects
 from calstore.store.backend import Backend
@@ -58,7 +58,10 @@ _FOLDERS: Final = {
     "blob": objects.BLOBS,
     FRAMES: objects.MANIFESTS,
 }
-EVERYTHING: Final = ("refs/", "approvals/", f"{SETTINGS}/", f"{INPUTS}/", f"{RESULTS}/", f"{RUNS}/")
+EVERYTHING: Final = (
+    *("refs/", "approvals/"),
+    *(f"{family}/" for family in (SETTINGS, INPUTS, RESULTS, RUNS, USES)),
+)
 """The families of logs that a store has."""
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calstore.errors import Invalid
 from calstore.model.arrays import ArrayReference
 from calstore.model.canonical import Value, encode
 from calstore.model.digest import xxh128
 from calstore.model.psana2 import NOMINAL_DTYPES, TEXT, long_name, parse_long_name
+from calstore.model.runs import END, RunRange
 from calstore.repository.version import CalibrationConstant, DetectorConstants, Version
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ class Served:
     ----------
     order
         Of the panels that are asked for, their places in the stored array; ``None`` for as it is.
-    run
-        The only run that it is said to be for.
+    runs
+        The runs that it is said to be for.
     """
 
     constant: CalibrationConstant
     long: str
     order: tuple[int, ...] | None
-    run: int
+    runs: RunRange
 
     @property
     def id_data(self) -> str:
@@ -49,7 +49,7 @@ class Served:
     @property
     def id(self) -> str:
         """The document's id, whose first eight digits are the time of the version's record."""
-        return self._id([self.id_data, self.long, self.run])
+        return self._id([self.id_data, self.long, str(self.runs)])
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -64,10 +64,15 @@ class Served:
 
     @property
     def dtype(self) -> str:
-        """Of the array that is served: psana2's for its type."""
+        """Of the array that is served: psana2's for its type, or a wider one of the same kind.
+
+        psana's own tools deposit float64 where psana2 takes float32 for granted; who reads that
+        back gets it to the last bit.
+        """
         content = self.constant.constant.content
         own = content.dtype if isinstance(content, ArrayReference) else TEXT
-        return NOMINAL_DTYPES.get(self.constant.type_name, own)
+        nominal = NOMINAL_DTYPES.get(self.constant.type_name, own)
+        return own if TEXT not in (own, nominal) and _is_wider(own, nominal) else nominal
 
     def payload(self) -> bytes:
         """The bytes that psana2 makes an array or a text of; verified.
@@ -107,8 +112,8 @@ class Served:
             "experiment": "" if record is None else record.log.split("/")[1],
             "id_data": self.id_data,
             "longname": self.long,
-            "run": self.run,
-            "run_end": self.run,
+            "run": self.runs.first,
+            "run_end": "end" if self.runs.last == END else self.runs.last,
             "shortname": short,
             "time_sec": _seconds(self.constant),
             "time_stamp": "" if record is None else record.stamp.when,
@@ -160,8 +165,28 @@ def served(version: Version, long: str, run: int) -> tuple[Served, ...]:
         own = _own_serials(there)
         if own is None or not set(serials) <= set(own):
             continue
-        return tuple(_of_panels(there, own, serials, long, run))
+        return tuple(_of_panels(there, own, serials, long, RunRange(run, run)))
     return ()
+
+
+def listed(version: Version, long: str) -> Iterator[Served]:
+    """All that a version has for exactly these panels, each with its whole range of runs.
+
+    Raises
+    ------
+    Invalid
+        For a text that is no unique id.
+    """
+    kind, serials = parse_long_name(long)
+    for detector in _detectors(version):
+        if detector.group != kind:
+            continue
+        for type_name, by_range in detector.manifest.constants.items():
+            for runs, constant in by_range.items():
+                own = constant.serials or _own_serials(detector.at(runs.first))
+                if own == serials:
+                    found = CalibrationConstant(detector, type_name, runs, constant)
+                    yield Served(found, long, None, runs)
 
 
 def _detectors(version: Version) -> Iterator[DetectorConstants]:
@@ -180,7 +205,7 @@ def _of_panels(
     own: Sequence[str],
     serials: tuple[str, ...],
     long: str,
-    run: int,
+    runs: RunRange,
 ) -> Iterator[Served]:
     for name in sorted(there):
         constant = there[name]
@@ -188,9 +213,9 @@ def _of_panels(
         if not set(serials) <= set(mine):
             continue  # of other panels than the pedestals: nobody's numbers for these
         if serials == mine:
-            yield Served(constant, long, None, run)
+            yield Served(constant, long, None, runs)
         elif _has_panels(constant, len(mine)):
-            yield Served(constant, long, tuple(mine.index(each) for each in serials), run)
+            yield Served(constant, long, tuple(mine.index(each) for each in serials), runs)
 
 
 def _has_panels(constant: CalibrationConstant, count: int) -> bool:
@@ -201,26 +226,15 @@ def _has_panels(constant: CalibrationConstant, count: int) -> bool:
     return len(content.shape) >= 3 and content.shape[-3] == count
 
 
+def _is_wider(own: str, nominal: str) -> bool:
+    """Whether a dtype is of the same kind as another, and at least as wide."""
+    mine, theirs = np.dtype(own), np.dtype(nominal)
+    return mine.kind == theirs.kind and mine.itemsize >= theirs.itemsize
+
+
 def _seconds(constant: CalibrationConstant) -> int:
     """When the version was made, in seconds since 1970; 1 for one that was opened by digest."""
     record = constant.detector.version.record
     if record is None:
         return 1
     return int(datetime.fromisoformat(record.stamp.when).timestamp())
-
-
-def run_of_query(query: Mapping[str, Any]) -> int | None:
-    """The run that a query of psana2 is for; ``None`` where it names none.
-
-    Raises
-    ------
-    Invalid
-        For what is no run.
-    """
-    asked = query.get("run")
-    run = asked.get("$lte") if isinstance(asked, dict) else asked
-    if run is None:
-        return None
-    if isinstance(run, bool) or not isinstance(run, int) or run < 0:
-        raise Invalid(f"a query for the run {run!r:.40}")
-    return run

@@ -71,7 +71,7 @@ def flag_run(store: Store, experiment: str, run: int, flaw: str, stamp: Stamp) -
 
 def mark_of(store: Store, experiment: str, run: int) -> RunMark | None:
     """What is said of a run now; ``None`` where nobody said anything."""
-    entry = logs.head(store.backend, _log(experiment, run))
+    entry = logs.head(store.backend, log_of(RUNS, experiment, run))
     return None if entry is None else entry.record.mark
 
 
@@ -79,13 +79,13 @@ def marks_of(store: Store, experiment: str) -> dict[int, Record]:
     """The newest record of each run of an experiment that has a mark, by run."""
     folder = f"{RUNS}/{experiment}/"
     runs = sorted(int(log.removeprefix(folder)) for log in logs.names(store.backend, folder))
-    found = {run: logs.head(store.backend, _log(experiment, run)) for run in runs}
+    found = {run: logs.head(store.backend, log_of(RUNS, experiment, run)) for run in runs}
     return {run: entry.record for run, entry in found.items() if entry is not None}
 
 
 def history_of(store: Store, experiment: str, run: int) -> Iterator[Record]:
     """All that was said of a run, the newest first; `NotFound` where nobody said anything."""
-    log = _log(experiment, run)
+    log = log_of(RUNS, experiment, run)
     if logs.head(store.backend, log) is None:
         raise NotFound(f"nobody said anything of run {run} of {experiment}")
     return (entry.record for entry in logs.history(store.backend, log))
@@ -125,7 +125,7 @@ def _marked(
     stamp: Stamp,
 ) -> Record:
     refuse_nameless(stamp)
-    log = _log(experiment, run)
+    log = log_of(RUNS, experiment, run)
     while True:
         before = logs.head(store.backend, log)
         old = NOTHING if before is None else before.record.mark or NOTHING
@@ -149,9 +149,10 @@ def told_of(mark: RunMark) -> str:
     return "; ".join(parts) or "nothing"
 
 
-def _log(experiment: str, run: int) -> str:
+def log_of(family: str, experiment: str, run: int) -> str:
+    """The log of a run in a family of logs; `Invalid` for what is no experiment or no run."""
     try:
         RefName(f"{experiment}/main")
     except Invalid:
         raise Invalid(f"{experiment!r} is no name of an experiment, such as xppn4116") from None
-    return f"{RUNS}/{experiment}/{natural(run, 'run')}"
+    return f"{family}/{experiment}/{natural(run, 'run')}"

@@ -97,10 +97,16 @@ class Version:
         """The detector of this group and source; `NotFound` when it is not in the set."""
         if key not in self.manifest.detectors:
             raise NotFound(f"no detector {'/'.join(key)} in {self.name}")
-        reference = self.manifest.detectors[key]
-        with naming_versions(self.store):
-            manifest = load_detector(self.store, reference)
-        return DetectorConstants(self, *key, manifest)
+        if key not in self._opened:
+            with naming_versions(self.store):
+                manifest = load_detector(self.store, self.manifest.detectors[key])
+            self._opened[key] = DetectorConstants(self, *key, manifest)
+        return self._opened[key]
+
+    @cached_property
+    def _opened(self) -> dict[Detector, DetectorConstants]:
+        """Detectors that were read and verified already."""
+        return {}
 
 
 @dataclass(frozen=True)

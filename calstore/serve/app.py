@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.applications import Starlette
 
 from calstore.errors import Conflict
+from calstore.serve.access import Access
+from calstore.serve.guard import Guard, ImpatientProtocol
 from calstore.serve.psana2 import Psana2
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
     from calstore.serve.catalogue import Catalogue
+    from calstore.serve.use_book import UseBook
 
 
-def application(catalogue: Catalogue) -> Starlette:
-    """The service of a catalogue."""
-    return Starlette(routes=Psana2(catalogue).routes())
+def application(
+    catalogue: Catalogue, book: UseBook, access: Access, more: list[BaseRoute]
+) -> Guard:
+    """The service of a catalogue, and whatever else is to be served beside it."""
+    routes = [*more, *Psana2(catalogue, book).routes()]
+    return Guard(Starlette(routes=routes), access)
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -28,26 +39,46 @@ def bound(host: str, port: int) -> socket.socket:
     Conflict
         When the port is taken, or the address is not this host's.
     """
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening = None
     try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
+        listening.bind(address)
         listening.listen(512)
     except OSError as error:
-        listening.close()
+        if listening is not None:
+            listening.close()
         reason = error.strerror
-        raise Conflict(f"cannot listen at {host}:{port} ({reason}); choose another port") from error
+        raise Conflict(f"cannot listen at {host}:{port} ({reason}); choose another") from error
     return listening
 
 
-def server_of(catalogue: Catalogue) -> uvicorn.Server:
-    """A server of the catalogue that is not running yet."""
+@contextlib.contextmanager
+def running(app: Guard, listening: socket.socket) -> Iterator[None]:
+    """Serve in a thread of its own, so that signals are the caller's; end with the context."""
+    server = _server_of(app)
+    thread = threading.Thread(
+        target=server.run, kwargs={"sockets": [listening]}, name="serve", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def _server_of(app: Guard) -> uvicorn.Server:
     config = uvicorn.Config(
-        application(catalogue),
+        app,
+        http=ImpatientProtocol,
         log_config=None,
         access_log=False,
-        timeout_keep_alive=5,
+        timeout_keep_alive=20,
+        timeout_graceful_shutdown=5,
         h11_max_incomplete_event_size=128 * 1024,
         lifespan="off",
+        server_header=False,
     )
     return uvicorn.Server(config)

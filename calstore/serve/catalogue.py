@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from calstore.errors import NotFound
+from calstore.errors import Conflict, NotFound
 from calstore.model.digest import xxh128
 from calstore.model.psana2 import parse_long_name
-from calstore.repository.psana2 import Served, long_names, served
+from calstore.repository.psana2 import Served, listed, long_names, served
 from calstore.repository.store import Store
 from calstore.repository.version import Version
 
 SHORT_NUMBERS: Final = 1_000_000
+MAX_NAMES: Final = 100_000
+MAX_TOLD: Final = 50_000
 KEPT_S: Final = 60.0
 """How long a client that asks for a run goes on with the version that it began with."""
+
+Value = TypeVar("Value")
+
+
+class Newest(Generic[Value]):
+    """What was used last, by key; what was not used for long is forgotten."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[object, Value] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: object) -> Value | None:
+        """What was put for the key, if it is still known."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: object, value: Value) -> None:
+        """Keep a value."""
+        with self._lock:
+            self._kept[key] = value
+            self._kept.move_to_end(key)
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +60,6 @@ class Shown:
 
     experiment: str
     name: str
-
-
-@dataclass
-class _Begun:
-    """The version with which a client began a run, and when it last asked."""
-
-    version: Version
-    when: float
 
 
 @dataclass
@@ -60,9 +81,12 @@ class Catalogue:
     _pinned: dict[str, Version] = field(default_factory=dict)
     _shorts: dict[str, str] = field(default_factory=dict)
     _longs: dict[str, str] = field(default_factory=dict)
-    _payloads: dict[str, Served] = field(default_factory=dict)
-    _documents: dict[str, Served] = field(default_factory=dict)
-    _begun: dict[tuple[str, str, int], _Begun] = field(default_factory=dict)
+    _told: Newest[Served] = field(default_factory=lambda: Newest(MAX_TOLD))
+    _answers: Newest[tuple[Served, ...]] = field(default_factory=lambda: Newest(MAX_TOLD // 10))
+    _panels: Newest[frozenset[tuple[str, frozenset[str]]]] = field(
+        default_factory=lambda: Newest(64)
+    )
+    _begun: Newest[tuple[Version, float]] = field(default_factory=lambda: Newest(MAX_TOLD))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -76,14 +100,32 @@ class Catalogue:
         """The versions as they were pinned when the service began."""
         return self._pinned
 
+    def newest(self, experiment: str) -> Version:
+        """The version that a run which begins now gets; `NotFound` for what is not served."""
+        if experiment not in self._pinned:
+            raise NotFound(f"{experiment} is not served here")
+        if not self.follows:
+            return self._pinned[experiment]
+        name = next(each.name for each in self.shown if each.experiment == experiment)
+        return self.store[name]
+
     def short_name(self, long: str) -> str:
         """The short name of a detector, ``<type>_<six digits>``: the same in every process.
 
         Two long names of one number get following ones, in the order in which they are asked for.
+
+        Raises
+        ------
+        Invalid
+            For a text that is no unique id.
+        Conflict
+            When more names were asked for than there are detectors anywhere.
         """
         kind, _ = parse_long_name(long)
         with self._lock:
             if long not in self._shorts:
+                if len(self._shorts) >= MAX_NAMES:
+                    raise Conflict(f"{MAX_NAMES} names of detectors were asked for; start anew")
                 number = int(xxh128(long.encode()).hex[:12], 16) % SHORT_NUMBERS
                 while f"{kind}_{number:06d}" in self._longs:
                     number = (number + 1) % SHORT_NUMBERS
@@ -95,15 +137,19 @@ class Catalogue:
         """The panels behind a short name; ``None`` for one that nobody was told."""
         return self._longs.get(short)
 
+    def names_of(self, kind: str) -> list[str]:
+        """The long names of a kind that were told, or that a version has constants for."""
+        with self._lock:
+            return sorted(long for long in self._shorts if long.partition("_")[0] == kind)
+
     def knows(self, long: str) -> bool:
         """Whether any version has constants for these panels, at any run."""
         kind, serials = parse_long_name(long)
-        for version in self._pinned.values():
-            for known in long_names(version):
-                known_kind, known_serials = parse_long_name(known)
-                if known_kind == kind and set(serials) <= set(known_serials):
-                    return True
-        return False
+        return any(
+            known_kind == kind and known_serials.issuperset(serials)
+            for experiment in self._pinned
+            for known_kind, known_serials in self._panels_of(self.newest(experiment))
+        )
 
     def constants(
         self, experiment: str, short: str, run: int, client: str
@@ -115,39 +161,53 @@ class Catalogue:
         NotFound
             When the experiment is not served, or nobody was told the short name.
         """
-        if experiment not in self._pinned:
-            raise NotFound(f"{experiment} is not served here")
+        version = self._version(experiment, run, client)
+        long = self._long(short)
+        key = (version.digest, version.name, long, run)
+        found = self._answers.get(key)
+        if found is None:
+            found = served(version, long, run)
+            self._answers.put(key, found)
+        return version, self._telling(found)
+
+    def everything(self, experiment: str, short: str) -> tuple[Served, ...]:
+        """All that the experiment's version has for a detector, for whatever runs."""
+        return self._telling(tuple(listed(self.newest(experiment), self._long(short))))
+
+    def told(self, identity: str) -> Served | None:
+        """The constant of an id of a document or a payload; ``None`` where nobody was told it."""
+        return self._told.get(identity)
+
+    def _telling(self, found: tuple[Served, ...]) -> tuple[Served, ...]:
+        for each in found:
+            self._told.put(each.id_data, each)
+            self._told.put(each.id, each)
+        return found
+
+    def _long(self, short: str) -> str:
         long = self.long_name(short)
         if long is None:
             raise NotFound(f"nobody was told the short name {short}")
-        version = self._version(experiment, run, client)
-        found = served(version, long, run)
-        with self._lock:
-            self._payloads.update({each.id_data: each for each in found})
-            self._documents.update({each.id: each for each in found})
-        return version, found
+        return long
 
-    def document(self, identity: str) -> Served | None:
-        """The constant of a document's ``_id``; ``None`` for an id that nobody was told."""
-        return self._documents.get(identity)
-
-    def payload(self, identity: str) -> Served | None:
-        """What a document's ``id_data`` is about; ``None`` for an id that nobody was told."""
-        return self._payloads.get(identity)
+    def _panels_of(self, version: Version) -> frozenset[tuple[str, frozenset[str]]]:
+        found = self._panels.get(version.digest)
+        if found is None:
+            names = (parse_long_name(long) for long in long_names(version))
+            found = frozenset((kind, frozenset(serials)) for kind, serials in names)
+            self._panels.put(version.digest, found)
+        return found
 
     def _version(self, experiment: str, run: int, client: str) -> Version:
         """The version that a client gets for a run: the one it began with, while it goes on."""
         if not self.follows:
-            return self._pinned[experiment]
+            return self.newest(experiment)
         now = self.clock()
         key = (client, experiment, run)
-        with self._lock:
-            self._begun = {k: b for k, b in self._begun.items() if now - b.when < KEPT_S}
-            begun = self._begun.get(key)
-        version = begun.version if begun else self.store[self._name_of(experiment)]
-        with self._lock:
-            self._begun[key] = _Begun(version, now)
+        begun = self._begun.get(key)
+        if begun is not None and now - begun[1] < KEPT_S:
+            version = begun[0]
+        else:
+            version = self.newest(experiment)
+        self._begun.put(key, (version, now))
         return version
-
-    def _name_of(self, experiment: str) -> str:
-        return next(each.name for each in self.shown if each.experiment == experiment)

@@ -1,4 +1,4 @@
-"""psana2's calibration service, as psana 4.3.4 asks for it; read-only.
+"""psana2's calibration service, as psana 4.3.4 asks for it: what it reads.
 
 The forms are those of psana/pscalib/calib/MDBWebUtils.py. What is not known is answered with an
 empty list: an error would make the client drop what it has.
@@ -6,7 +6,6 @@ empty list: an error would make the client drop what it has.
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,26 +14,47 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from calstore.errors import CalstoreError, Corrupt
-from calstore.model.psana2 import MAX_RUN
-from calstore.repository.psana2 import run_of_query
+from calstore.model.detectors import signal_mask
+from calstore.model.psana2 import MAX_RUN, parse_long_name
+from calstore.repository.psana2 import long_names
+from calstore.serve.guard import FACTS
+from calstore.serve.payloads import BytesResponse, Payloads
+from calstore.serve.query import Query, asked_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
 
+    from calstore.repository.psana2 import Served
+    from calstore.repository.version import Version
     from calstore.serve.catalogue import Catalogue
+    from calstore.serve.use_book import UseBook
 
 PREFIXES: Final = ("/ws/calib_ws", "/ws-jwt/calib_ws", "/ws-kerb/calib_ws")
-MAX_QUERY: Final = 64 * 1024
+NAMES: Final = "cdb_detnames"
 
-_NAMES: Final = "cdb_detnames"
 _log = logging.getLogger("calstore.serve")
 
 
 class Psana2:
-    """The routes of the protocol over a catalogue."""
+    """The routes of the protocol over a catalogue, for those who read.
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    Parameters
+    ----------
+    book
+        Where it is kept who was given what.
+    lists_names
+        Whether a query for all names is answered. A client that reads would look for parts of its
+        name in the list, and take another's panels; one that writes needs the list, lest two
+        detectors get one short name.
+    """
+
+    def __init__(self, catalogue: Catalogue, book: UseBook, *, lists_names: bool = False) -> None:
         self.catalogue = catalogue
+        self.book = book
+        self.lists_names = lists_names
+        self.payloads = Payloads()
 
     def routes(self) -> list[Route]:
         """All of them, under each of the prefixes that clients use."""
@@ -52,109 +72,125 @@ class Psana2:
     async def databases(self, request: Request) -> Response:
         """The names of all databases."""
         del request
-        return JSONResponse([_NAMES, *(f"cdb_{name}" for name in self.catalogue.experiments)])
+        return JSONResponse([NAMES, *(f"cdb_{name}" for name in self.catalogue.experiments)])
 
     async def collections(self, request: Request) -> Response:
         """The short names of the detectors of an experiment."""
-        name = request.path_params["database"].removeprefix("cdb_")
-        if name not in self.catalogue.experiments:
-            return JSONResponse([])
-        from calstore.repository.psana2 import long_names
-
-        longs = await run_in_threadpool(long_names, self.catalogue.experiments[name])
-        return JSONResponse([self.catalogue.short_name(long) for long in longs])
+        database = request.path_params["database"]
+        return JSONResponse(await run_in_threadpool(self._collections, database))
 
     async def documents(self, request: Request) -> Response:
         """What a query finds in a collection: a detector's names, or its constants of a run."""
         database, collection = (request.path_params[key] for key in ("database", "collection"))
-        query = await _query(request)
-        if query is None:
+        asked = await asked_of(request)
+        if asked is None:
             return JSONResponse([])
-        client = request.client.host if request.client else ""
-        found = await run_in_threadpool(self._find, database, collection, query, client)
-        return JSONResponse(found)
+        found = await run_in_threadpool(self._find, database, collection, asked, _host(request))
+        documents, facts = found
+        request.scope[FACTS].extend(facts)
+        return JSONResponse(documents)
 
     async def document(self, request: Request) -> Response:
         """One document by its id; clients that take the newest of a list ask for it."""
-        served = self.catalogue.document(request.path_params["identity"])
+        served = self.catalogue.told(request.path_params["identity"])
         if served is None:
             return JSONResponse([])
         return JSONResponse(served.document(request.path_params["collection"]))
 
     async def payload(self, request: Request) -> Response:
         """The bytes of an array or a text."""
-        served = self.catalogue.payload(request.path_params["identity"])
+        served = self.catalogue.told(request.path_params["identity"])
         if served is None:
             return Response(b"", status_code=404)
+        request.scope[FACTS].append(f"{served.constant} {served.constant.digest}")
+        self.book.goes_on(_host(request))
         try:
-            data = await run_in_threadpool(served.payload)
+            data = await run_in_threadpool(self.payloads.get, served)
         except Corrupt as error:
             _log.error("%s", error)
             return Response(str(error), status_code=500)
-        headers = {"ETag": f'"{served.constant.digest.hex}"'}
-        return Response(data, media_type="application/octet-stream", headers=headers)
+        return BytesResponse(data, {"ETag": f'"{served.id_data}"'})
+
+    def _collections(self, database: str) -> list[str]:
+        experiment = database.removeprefix("cdb_")
+        if experiment not in self.catalogue.experiments:
+            return []
+        longs = long_names(self.catalogue.newest(experiment))
+        return [self.catalogue.short_name(long) for long in longs]
 
     def _find(
-        self, database: str, collection: str, query: dict[str, Any], client: str
-    ) -> list[dict[str, Any]]:
+        self, database: str, collection: str, asked: dict[str, Any], client: str
+    ) -> tuple[list[dict[str, Any]], list[str]]:
+        """The documents, and what the log is to say of them."""
         try:
-            if database == _NAMES:
-                return self._names(query)
-            return self._constants(database.removeprefix("cdb_"), collection, query, client)
+            if database == NAMES:
+                return self._names(collection, asked, client), []
+            return self._constants(database.removeprefix("cdb_"), collection, asked, client)
         except CalstoreError as error:
-            _log.warning("%s/%s: %s", database, collection, error)
-            return []
+            _log.warning("%s/%s: %s", *(ascii(name) for name in (database, collection)), error)
+            return [], []
 
-    def _names(self, query: dict[str, Any]) -> list[dict[str, Any]]:
-        """Exactly one document for a long or short name; none for a query for all.
-
-        The client would look for parts of the name in a list of all, and take another's panels.
-        """
-        long, short = query.get("long"), query.get("short")
+    def _names(self, kind: str, asked: dict[str, Any], client: str) -> list[dict[str, Any]]:
+        """Exactly one document for a long or short name; all of a kind only where it is safe."""
+        long, short = asked.get("long"), asked.get("short")
+        if not asked and self.lists_names:
+            return [self._name(each) for each in self.catalogue.names_of(kind)]
         if isinstance(short, str):
             long = self.catalogue.long_name(short)
         if not isinstance(long, str):
             return []
         if not self.catalogue.knows(long):
-            _log.warning("no version has constants for the panels of %s", long)
+            if signal_mask(kind) is not None and parse_long_name(long)[0] == kind:
+                _log.warning("no version has constants for the panels of %s", long)
+                self.book.missing(client, long)
             return []
-        return [{"long": long, "short": self.catalogue.short_name(long)}]
+        return [self._name(long)]
+
+    def _name(self, long: str) -> dict[str, Any]:
+        short = self.catalogue.short_name(long)
+        return {"long": long, "seqnumber": int(short.rpartition("_")[2]), "short": short}
 
     def _constants(
-        self, experiment: str, short: str, query: dict[str, Any], client: str
-    ) -> list[dict[str, Any]]:
-        run = run_of_query(query)
-        if run is None or run > MAX_RUN or experiment not in self.catalogue.experiments:
-            return []  # the detector's own database is empty, so that nothing falls back to it
-        wanted = query.get("ctype")
-        documents = []
+        self, experiment: str, short: str, asked: dict[str, Any], client: str
+    ) -> tuple[list[dict[str, Any]], list[str]]:
+        query = Query.parsed(asked)
+        if query is None or experiment not in self.catalogue.experiments:
+            return [], []  # the detector's own database is empty: nothing falls back to it
+        if query.run is None:
+            return _matching(self.catalogue.everything(experiment, short), short, query), []
+        documents: list[dict[str, Any]] = []
+        facts = []
         # Run 0 is asked for as all runs up to 9999, and then chosen as 0.
-        for each in (0, run) if run == MAX_RUN else (run,):
-            version, found = self.catalogue.constants(experiment, short, each, client)
-            documents += [
-                served.document(short)
-                for served in found
-                if wanted in (None, served.constant.type_name)
-            ]
-            told = [served.constant.type_name for served in found]
-            _log.info("%s %s run %d of %s: %s", client, short, each, version.name, " ".join(told))
-        return documents
+        for run in (0, MAX_RUN) if query.run == MAX_RUN else (query.run,):
+            version, found = self.catalogue.constants(experiment, short, run, client)
+            documents += _matching(found, short, query)
+            facts.append(f"{version.name} {version.digest} run {run}")
+            if run != MAX_RUN:
+                self._note(client, experiment, short, run, version, found)
+        return documents, facts
+
+    def _note(
+        self,
+        client: str,
+        experiment: str,
+        short: str,
+        run: int,
+        version: Version,
+        found: Sequence[Served],
+    ) -> None:
+        """Keep what was given, or that it was nothing."""
+        given = [(each.constant.detector.source, each.constant.type_name) for each in found]
+        if given:
+            self.book.given(client, version, experiment, run, given)
+        elif (long := self.catalogue.long_name(short)) is not None:
+            _log.warning("%s has nothing for %s at run %d", version.name, long, run)
+            self.book.missing(client, long)
 
 
-async def _query(request: Request) -> dict[str, Any] | None:
-    """The query of a request, as a parameter or as its body; ``None`` for what is none."""
-    text = request.query_params.get("query_string")
-    if text is None:
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_QUERY:
-                return None
-        text = body.decode(errors="replace") or "{}"
-    if len(text) > MAX_QUERY:
-        return None
-    try:
-        query = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return query if isinstance(query, dict) else None
+def _host(request: Request) -> str:
+    return request.client.host if request.client else "?"
+
+
+def _matching(found: tuple[Served, ...], short: str, query: Query) -> list[dict[str, Any]]:
+    documents = (served.document(short) for served in found)
+    return [document for document in documents if query.holds(document)]

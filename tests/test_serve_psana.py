@@ -1,0 +1,262 @@
+"""Unmodified psana 2 takes from a version what the version has, to the last bit, or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commandline import REAL_TREE, Outcome, run, spawn
+from psana2_client import (
+    ONE_PROCESS,
+    constants_read,
+    put_version,
+    reader_words,
+    with_psana,
+    write_runs,
+)
+from service import Service
+
+import calstore
+from calstore.repository.store import Store, init_store
+
+EXPERIMENT = "mfx101332224"
+REF = f"{EXPERIMENT}/main"
+QUAD = ("5-1", "5-2", "5-3", "5-4")
+SERIALS = {
+    "epix100": ("1-2-3",),
+    "epix10ka": QUAD,
+    "jungfrau": ("8-1-1", "8-1-2"),
+    "opal": ("77",),
+}
+SHAPES = {
+    "epix100": (704, 768),
+    "epix10ka": (7, 4, 352, 384),
+    "jungfrau": (3, 2, 512, 1024),
+    "opal": (256, 320),
+}
+SOURCES = {"epix100": "epix100", "epix10ka": "epixquad", "jungfrau": "jungfrau", "opal": "atmopal"}
+XTC2 = REAL_TREE.parent / "xtc2"
+
+
+def constants(kind: str, seed: int, shape: tuple[int, ...] | None = None) -> dict[str, Any]:
+    """A constant of each type, in what psana 2 takes it for."""
+    random = np.random.default_rng(seed)
+    of = shape or SHAPES[kind]
+    found: dict[str, Any] = {
+        "pedestals": random.normal(2000, 5, of).astype(np.float32),
+        "pixel_rms": random.uniform(1, 5, of).astype(np.float32),
+        "pixel_status": random.integers(0, 3, of).astype(np.uint64),
+        "geometry": f"# geometry {seed}\n",
+    }
+    if kind != "opal":
+        found["pixel_gain"] = random.uniform(1, 2, of).astype(np.float32)
+    return found
+
+
+def versions(store: Store, ref: str, seed: int, kinds: tuple[str, ...]) -> dict[str, Any]:
+    """A version with these kinds of detectors; what it has, by the detectors' names."""
+    by_name = {SOURCES[kind]: constants(kind, seed + n) for n, kind in enumerate(kinds)}
+    put_version(
+        store, ref, {(kind, SOURCES[kind], SERIALS[kind]): by_name[SOURCES[kind]] for kind in kinds}
+    )
+    return by_name
+
+
+def same(found: dict[str, np.ndarray], stored: dict[str, Any]) -> bool:
+    """Whether psana had these and no others, bit for bit."""
+    return found.keys() - {"calib"} == stored.keys() and all(
+        str(found[name]) == value
+        if isinstance(value, str)
+        else found[name].dtype == value.dtype and found[name].tobytes() == value.tobytes()
+        for name, value in stored.items()
+    )
+
+
+def read(folder: Path, out: str, *words: object, **environment: str) -> Outcome:
+    return spawn(*words, folder=folder, environment={**ONE_PROCESS, **environment})
+
+
+def read_by(url: str, folder: Path, out: str, names: str, file: Path) -> subprocess.Popen[bytes]:
+    """A client of a service, begun."""
+    environment = {**os.environ, **ONE_PROCESS, "LCLS_CALIB_HTTP": f"{url}/ws", "no_proxy": "*"}
+    words = reader_words(folder, out, names, file)
+    return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.fixture(scope="module")
+def folder(memory_path: Path) -> Path:
+    """Data runs: 7 of four detectors, 8 of a quad with two panels exchanged and two others."""
+    random = np.random.default_rng(0)
+    frames = {}
+    for kind, shape in SHAPES.items():
+        of = shape if len(shape) == 2 else shape[1:]
+        np.save(memory_path / f"{kind}.npy", random.normal(2100, 5, (1, *of)).astype(np.uint16))
+        frames[SOURCES[kind]] = str(memory_path / f"{kind}.npy")
+    detectors = {SOURCES[k]: {"kind": k, "serials": list(s)} for k, s in SERIALS.items()}
+    quads = {"epixquad": {"kind": "epix10ka", "serials": ["5-2", "5-1", "5-4", "5-3"]}}
+    others = {"epixquad": {"kind": "epix10ka", "serials": ["5-1", "6-2", "5-3", "6-4"]}}
+    quad = {"epixquad": frames["epixquad"]}
+    write_runs(
+        *(
+            {
+                "out": str(memory_path / f"r{number}.xtc2"),
+                "experiment": EXPERIMENT,
+                "run": number,
+                "detectors": declared,
+                "steps": [{"frames": each, "doc": {}}],
+            }
+            for number, declared, each in (
+                (7, detectors, frames),
+                (8, quads, quad),
+                (9, others, quad),
+            )
+        )
+    )
+    return memory_path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return init_store(tmp_path / ".calstore", "0" * 32)
+
+
+@with_psana
+@pytest.mark.parametrize("reachable", ["--not-reachable", "--reachable"])
+def test_every_kind_of_detector_gets_its_constants(
+    reachable: str, folder: Path, store: Store, tmp_path: Path
+) -> None:
+    stored = versions(store, REF, 1, tuple(SHAPES))
+    words = reader_words(tmp_path, "c.npz", ",".join(stored), folder / "r7.xtc2")
+
+    done = read(tmp_path, "c.npz", "run", REF, reachable, "--", *words)
+
+    assert done.code == 0, done.err
+    found = constants_read(tmp_path / "c.npz")
+    assert found.keys() == stored.keys()
+    for name, of_detector in stored.items():
+        assert same(found[name], of_detector), name
+    told = json.loads(run("used", EXPERIMENT, 7, "--json", folder=tmp_path).out)
+    (use,) = told["uses"]
+    assert use["version"] == f"{REF}@1"
+    assert use["given"] == {name: sorted(each) for name, each in sorted(stored.items())}
+    assert "reader.py" in use["command"]
+
+
+@with_psana
+@pytest.mark.parametrize(
+    ("file", "kind", "name", "serials", "shape"),
+    [
+        (
+            "test_epix_calib.xtc2",
+            "epix10ka",
+            "epixquad",
+            tuple(
+                f"3926196238-{middle}-0000000000-0000000000-0000000000-0000000000"
+                for middle in (
+                    *("0175152897-1157627926", "0174824449-0268435478"),
+                    *("0175552257-3456106518", "0176373505-4043309078"),
+                )
+            ),
+            (7, 4, 352, 384),
+        ),
+        (
+            "test_jungfrau05M_calib.xtc2",
+            "jungfrau",
+            "jungfrau",
+            ("8000000020000-230920-20004002c",),
+            (3, 1, 512, 1024),
+        ),
+    ],
+)
+def test_real_runs_get_their_constants(
+    file: str,
+    kind: str,
+    name: str,
+    serials: tuple[str, ...],
+    shape: tuple[int, ...],
+    store: Store,
+    tmp_path: Path,
+) -> None:
+    if not (XTC2 / file).exists():
+        pytest.skip("the real files are not here")
+    experiment = {"epix10ka": "ueddaq02", "jungfrau": EXPERIMENT}[kind]
+    stored = constants(kind, 3, shape)
+    put_version(store, f"{experiment}/main", {(kind, name, serials): stored})
+    words = reader_words(tmp_path, "c.npz", name, XTC2 / file)
+
+    done = read(tmp_path, "c.npz", "run", f"{experiment}/main", "--", *words)
+
+    assert done.code == 0, done.err
+    assert same(constants_read(tmp_path / "c.npz")[name], stored)
+
+
+@with_psana
+def test_two_versions_side_by_side_each_have_their_own_clients(
+    folder: Path, store: Store, tmp_path: Path
+) -> None:
+    kinds = tuple(SHAPES)
+    main = versions(store, REF, 1, kinds)
+    other = versions(store, f"{EXPERIMENT}/users/wilson/mask", 11, kinds)
+    names = ",".join(main)
+
+    with (
+        Service(store, REF) as first,
+        Service(store, f"{EXPERIMENT}/users/wilson/mask") as second,
+    ):
+        clients = [
+            read_by(service.url, tmp_path, out, names, folder / "r7.xtc2")
+            for service, out in ((first, "1.npz"), (second, "2.npz"))
+        ]
+        said = [client.communicate(timeout=60)[1] for client in clients]
+
+    assert [client.returncode for client in clients] == [0, 0], said
+    for out, stored in (("1.npz", main), ("2.npz", other)):
+        found = constants_read(tmp_path / out)
+        assert all(same(found[name], stored[name]) for name in stored)
+
+
+@with_psana
+def test_panels_that_changed_places_get_their_own_numbers(
+    folder: Path, store: Store, tmp_path: Path
+) -> None:
+    stored = versions(store, REF, 1, ("epix10ka",))["epixquad"]
+    words = reader_words(tmp_path, "c.npz", "epixquad", folder / "r8.xtc2")
+
+    done = read(tmp_path, "c.npz", "run", REF, "--", *words)
+
+    assert done.code == 0, done.err
+    found = constants_read(tmp_path / "c.npz")["epixquad"]
+    for name in ("pedestals", "pixel_rms", "pixel_status", "pixel_gain"):
+        assert np.array_equal(found[name], stored[name][:, [1, 0, 3, 2]])
+
+
+@with_psana
+def test_strange_panels_get_nothing_and_stop_the_command(
+    folder: Path, store: Store, tmp_path: Path
+) -> None:
+    versions(store, REF, 1, ("epix10ka",))
+    script = tmp_path / "wait.py"
+    script.write_text(
+        "import sys, time\nfrom psana import DataSource\n"
+        "run = next(DataSource(files=sys.argv[1]).runs())\n"
+        "print(len(run.Detector('epixquad').calibconst or {}), flush=True)\n"
+        "time.sleep(float(sys.argv[2]))\n"
+    )
+    words = reader_words(tmp_path, "c.npz", "epixquad", folder / "r9.xtc2")
+
+    stopped = read(tmp_path, "", "run", REF, "--", words[0], script, folder / "r9.xtc2", 50)
+    allowed = read(
+        tmp_path, "", "run", REF, "--allow-missing", "--", words[0], script, folder / "r9.xtc2", 0
+    )
+
+    assert stopped.code == 3
+    assert "epix10ka_5-1_6-2_5-3_6-4" in stopped.err
+    assert "--allow-missing" in stopped.err
+    assert (allowed.code, allowed.out) == (0, "0\n")
+    with pytest.raises(calstore.NotFound):
+        store[REF]["epixquad"].at(run=9)["pixel_offset"]
