@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from calstore._version import __version__
 
 if TYPE_CHECKING:
+    from calstore import psana
     from calstore.cli.identity import stamp
     from calstore.errors import CalstoreError, Conflict, Corrupt, Invalid, NotFound
     from calstore.model.runs import RunRange
@@ -128,6 +129,7 @@ __all__ = [
     "materialize",
     "open",
     "promote",
+    "psana",
     "read_back",
     "refs",
     "reproduce",
@@ -144,6 +146,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "psana":
+        return import_module("calstore.psana")
     if name not in _HOMES:
         raise AttributeError(f"module 'calstore' has no attribute {name!r}")
     home, _, other = _HOMES[name].partition(":")

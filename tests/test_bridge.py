@@ -500,7 +500,7 @@ def test_a_python_without_psana_is_named_and_so_is_the_way(tmp_path: Path) -> No
 def test_another_protocol_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(psana, "PROTOCOL", 99)
 
-    with pytest.raises(Invalid, match="protocol 1, not 99"):
+    with pytest.raises(Invalid, match="protocol 2, not 99"):
         open_psana(files=[tmp_path / "a.xtc2"], python=sys.executable, environment=os.environ)
 
 

@@ -35,7 +35,17 @@ Calstore = Callable[..., Outcome]
 COMMANDS = (
     *("init", "import", "refs", "log", "show", "coverage", "diff", "get", "fork", "tag"),
     *("sources", "dark", "mask", "reproduce", "set", "unset", "copy", "promote", "undo"),
-    *("delete-ref", "materialize", "status", "adopt", "approve", "serve", "run", "used"),
+    *(
+        "delete-ref",
+        "materialize",
+        "status",
+        "adopt",
+        "approve",
+        "serve",
+        "run",
+        "prefetch",
+        "used",
+    ),
     *("check", "config", "verify"),
     "demo",
     "runs",

@@ -13,6 +13,7 @@ import pytest
 from commandline import REAL_TREE, Outcome, run, spawn
 from psana2_client import (
     ONE_PROCESS,
+    PSANA,
     constants_read,
     put_version,
     reader_words,
@@ -260,3 +261,71 @@ def test_strange_panels_get_nothing_and_stop_the_command(
     assert (allowed.code, allowed.out) == (0, "0\n")
     with pytest.raises(calstore.NotFound):
         store[REF]["epixquad"].at(run=9)["pixel_offset"]
+
+
+@with_psana
+def test_the_pickle_needs_no_service(folder: Path, store: Store, tmp_path: Path) -> None:
+    if os.access("/dev/shm/calibconst.pkl", os.F_OK):
+        pytest.skip("somebody has constants prefetched on this host")
+    stored = versions(store, REF, 1, tuple(SHAPES))
+    words = reader_words(tmp_path, "c.npz", ",".join(stored), folder / "r7.xtc2", how="cache")
+    nowhere = {"LCLS_CALIB_HTTP": "http://127.0.0.1:9/ws"}
+    of_data = ("--from", folder / "r7.xtc2", "--psana-python", PSANA)
+
+    made = read(tmp_path, "", "prefetch", REF, 7, *of_data)
+    try:
+        done = subprocess.run(
+            words, env={**os.environ, **ONE_PROCESS, **nowhere}, capture_output=True, check=False
+        )
+    finally:
+        Path("/dev/shm/calibconst.pkl").unlink(missing_ok=True)
+
+    assert made.code == 0, made.err
+    assert done.returncode == 0, done.stderr
+    found = constants_read(tmp_path / "c.npz")
+    assert all(same(found[name], stored[name]) for name in stored)
+    (use,) = json.loads(run("used", EXPERIMENT, 7, "--json", folder=tmp_path).out)["uses"]
+    assert use["client"] == "file:/dev/shm/calibconst.pkl"
+
+
+NOTEBOOK = """
+import sys
+import numpy as np
+from psana import DataSource
+try:
+    import calstore
+except ImportError:
+    sys.exit(77)
+run = next(DataSource(files=sys.argv[1], skip_calib_load="all").runs())
+calstore.psana.inject(run, calstore.open(sys.argv[2])[sys.argv[3]])
+found = {}
+event = next(run.events())
+for name in sys.argv[5].split(","):
+    detector = run.Detector(name)
+    for ctype, (data, document) in detector.calibconst.items():
+        found[f"{name} {ctype}"] = np.array(data)
+    found[f"{name} calib"] = detector.raw.calib(event)
+np.savez(sys.argv[4], **{key: value for key, value in found.items() if value is not None})
+"""
+
+
+@with_psana
+def test_a_notebook_takes_a_version_in_process(folder: Path, store: Store, tmp_path: Path) -> None:
+    assert PSANA is not None
+    stored = versions(store, REF, 1, tuple(SHAPES))
+    (tmp_path / "notebook.py").write_text(NOTEBOOK)
+    words = [PSANA, tmp_path / "notebook.py", folder / "r7.xtc2", tmp_path / ".calstore", REF]
+
+    done = subprocess.run(
+        [*map(str, words), str(tmp_path / "c.npz"), ",".join(stored)],
+        env={**os.environ, **ONE_PROCESS},
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+    )
+
+    if done.returncode == 77:
+        pytest.skip("calstore is not installed beside psana")
+    assert done.returncode == 0, done.stderr
+    found = constants_read(tmp_path / "c.npz")
+    assert all(same(found[name], stored[name]) for name in stored)

@@ -28,6 +28,7 @@ from calstore.cli import (
     log,
     mask,
     materialize,
+    prefetch,
     promote,
     refs,
     reproduce,
@@ -87,6 +88,7 @@ app.command("adopt")(adopt.adopt)
 app.command("approve")(approve.approve)
 app.command("serve")(serve.serve)
 app.command("run", context_settings={"ignore_unknown_options": True})(run_.run_)
+app.command("prefetch")(prefetch.prefetch)
 app.command("used")(used.used)
 app.command("check")(check.check)
 app.command("config")(config.config)

@@ -122,15 +122,15 @@ def catalogue_of(store: Store, refs: list[str], *, follow: bool) -> Catalogue:
 
     shown: dict[str, Shown] = {}
     for text in refs:
-        experiment, name = _shown(store, text)
+        experiment, name = shown_of(store, text)
         if experiment in shown:
             raise Invalid(f"{text} and {shown[experiment].name} are both of {experiment}; name one")
         shown[experiment] = Shown(experiment, name)
     return Catalogue(store, tuple(shown.values()), follow, time.monotonic)
 
 
-def _shown(store: Store, text: str) -> tuple[str, str]:
-    """The experiment, and the name of the version that it gets."""
+def shown_of(store: Store, text: str) -> tuple[str, str]:
+    """The experiment and the version of ``REF`` or ``EXPERIMENT=REF``; `Invalid` without one."""
     from calstore.errors import Invalid
     from calstore.repository.settings import is_experiment
 

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from calstore.cli.context import JsonOption, emit_json, opened, printable, table
-from calstore.cli.raw import PsanaOption, psana_of
+from calstore.cli.context import JsonOption, emit_json, printable, table
+from calstore.cli.raw import PsanaOption, contents_of
 
 if TYPE_CHECKING:
     from calstore.frames.source import Contents, DetectorData
 
 _SHOWN_SERIALS = 2
-_NAMELESS = "?"
-"""For a detector whose frames a file holds without saying whose they are."""
 
 
 def sources(
@@ -36,7 +34,7 @@ def sources(
 
     Exit codes: 3 no such file or run, or no psana, 5 no raw frames.
     """
-    contents = _contents(context, what, psana_python)
+    contents = contents_of(context, what, psana_python)
     if as_json:
         emit_json(_document(contents))
         return
@@ -45,27 +43,6 @@ def sources(
     rows: list[tuple[str, ...]] = [("name", "type", "frame", "events", "steps", "panels")]
     rows += [_row(each) for each in contents.detectors]
     typer.echo(table(rows))
-
-
-def _contents(context: typer.Context, what: list[str], psana_python: str) -> Contents:
-    from pathlib import Path
-
-    from calstore.errors import Invalid
-    from calstore.frames.open_frames import is_of_psana, open_frames, open_streams
-    from calstore.frames.stacks import Labels
-
-    psana = psana_of(psana_python)
-    if len(what) == 2 and what[1].isdecimal() and not Path(what[1]).exists():
-        from calstore.repository.run_data import data_of
-
-        labels = Labels(what[0], int(what[1]))
-        (data,) = data_of(opened(context), labels, (), psana)
-        return data.contents
-    if all(is_of_psana(text) for text in what):
-        return open_streams(what, Labels(), psana).contents()
-    if len(what) > 1:
-        raise Invalid("several files are one run only for psana; name one, or EXPERIMENT RUN")
-    return open_frames(what[0], Labels(detector=_NAMELESS)).contents()
 
 
 def _row(detector: DetectorData) -> tuple[str, ...]:

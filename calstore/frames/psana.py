@@ -134,7 +134,7 @@ def open_psana(
     if not answer["events"]:
         where = ", ".join(map(str, named)) or f"{experiment} run {run}"
         raise Invalid(f"{where} holds no events; is it the run that was meant?")
-    found = Contents(answer["experiment"], answer["run"], detectors)
+    found = Contents(answer["experiment"], answer["run"], detectors, answer["unique"])
     return PsanaFrames(question, found_python, environment, found, named, mode)
 
 

@@ -31,7 +31,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-PROTOCOL = 1
+PROTOCOL = 2
 SHARE = 32  # frames in a row that belong to one process, as in calstore.frames.source
 SLOT_BYTES = 32 * 2**20
 SLOTS = 2
@@ -301,6 +301,7 @@ class Psana2:
                 listed(self, name, shapes[name], counts, modes[name]) for name in sorted(shapes)
             ],
             "events": sum(counts),
+            "unique": {str(k): str(v) for k, v in self.run.get_filtered_detinfo().items()},
         }
 
     def _learn(self, shapes: dict[str, Any], event: Any) -> None:
@@ -566,6 +567,7 @@ class Psana1:
                 listed(self, name, shapes[name], counts, modes[name]) for name in sorted(shapes)
             ],
             "events": sum(counts),
+            "unique": {},
         }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from calstore.errors import Invalid
@@ -73,11 +73,18 @@ class DetectorData:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a source holds: ``experiment`` is ``""`` and ``run`` ``None`` where it does not say."""
+    """What a source holds: ``experiment`` is ``""`` and ``run`` ``None`` where it does not say.
+
+    Parameters
+    ----------
+    unique_ids
+        Of a run of LCLS-II, by the names of all its detectors, those without frames too.
+    """
 
     experiment: str
     run: int | None
     detectors: tuple[DetectorData, ...]
+    unique_ids: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from calstore.errors import Invalid
+from calstore.model.digest import xxh128
 
 TEXT: Final = "str"
 
@@ -27,6 +28,9 @@ NOMINAL_DTYPES: Final = {
 }
 """What psana2 takes each type for (psana/pscalib/calib/CalibConstants.py:116-133)."""
 
+SHORT_NUMBERS: Final = 1_000_000
+"""A short name has six digits."""
+
 MAX_RUN: Final = 9999
 """Runs beyond get nothing, and ``end`` counts as this (psana/pscalib/calib/CalibDoc.py)."""
 
@@ -42,3 +46,13 @@ def parse_long_name(text: str) -> tuple[str, tuple[str, ...]]:
     if not kind or not serials or "" in serials:
         raise Invalid(f"{text!r:.80} is no unique id of a detector: a type, then its panels")
     return kind, tuple(serials)
+
+
+def short_number(long: str) -> int:
+    """The number of a detector's short name: the same for the same panels, everywhere."""
+    return int(xxh128(long.encode()).hex[:12], 16) % SHORT_NUMBERS
+
+
+def short_name(kind: str, number: int) -> str:
+    """The short name of a detector, as ``epix100_000123``."""
+    return f"{kind}_{number:06d}"

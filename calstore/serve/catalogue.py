@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from calstore.errors import Conflict, NotFound
-from calstore.model.digest import xxh128
-from calstore.model.psana2 import parse_long_name
+from calstore.model.psana2 import SHORT_NUMBERS, parse_long_name, short_name, short_number
 from calstore.repository.psana2 import Served, listed, long_names, served
 from calstore.repository.store import Store
 from calstore.repository.version import Version
 
-SHORT_NUMBERS: Final = 1_000_000
 MAX_NAMES: Final = 100_000
 MAX_TOLD: Final = 50_000
 KEPT_S: Final = 60.0
@@ -126,10 +124,10 @@ class Catalogue:
             if long not in self._shorts:
                 if len(self._shorts) >= MAX_NAMES:
                     raise Conflict(f"{MAX_NAMES} names of detectors were asked for; start anew")
-                number = int(xxh128(long.encode()).hex[:12], 16) % SHORT_NUMBERS
-                while f"{kind}_{number:06d}" in self._longs:
+                number = short_number(long)
+                while short_name(kind, number) in self._longs:
                     number = (number + 1) % SHORT_NUMBERS
-                self._shorts[long] = f"{kind}_{number:06d}"
+                self._shorts[long] = short_name(kind, number)
                 self._longs[self._shorts[long]] = long
             return self._shorts[long]
 
