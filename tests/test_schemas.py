@@ -19,6 +19,7 @@ import msgpack
 import numpy as np
 import pytest
 from builders import stamp
+from cdb_service import CdbService
 from commandline import EPIX, OPAL, Outcome, npy_bytes, pedestals_text, run, write_tree
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,6 +79,21 @@ def _read_back_beside_a_stranger(printed: Callable[..., Any], stranger: Path) ->
     document = printed("materialize", "xpp/main", "view", "--verify", code=1)
     stranger.unlink()
     return document
+
+
+def _import_of_a_service(printed: Callable[..., Any]) -> list[Any]:
+    """With something left out, again, and where nothing can be taken."""
+    with CdbService() as service:
+        service.name("e_1", "e_000001")
+        service.deposit("xppl1", "e_1", "e_000001", np.ones(3), ctype="pedestals")
+        service.deposit("xppl1", "e_1", "e_000001", np.ones(3), ctype="x", data_type="any")
+        service.deposit("xppl2", "e_1", "e_000001", "", ctype="x", data_type="any")
+        words = ("--url", service.url)
+        return [
+            printed("import", "cdb:xppl1", *words),
+            printed("import", "cdb:xppl1", *words),
+            printed("import", "cdb:xppl2", *words),
+        ]
 
 
 def _used(folder: Path, printed: Callable[..., Any]) -> Any:
@@ -153,6 +169,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         printed("runs", "list", "xpp", "--history", "6"),
         printed("runs", "list", "xpp", "--reason", "temperature"),
     ]
+    found["import-service"] = _import_of_a_service(printed)
     found["used"] = [_used(folder, printed)]
     found["reproduce"] = _reproduced(folder, done, printed)
     np.save(folder / "mode.npy", np.full((60, 1, 8, 8), 2000, np.uint16))

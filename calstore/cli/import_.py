@@ -19,6 +19,7 @@ from calstore.cli.context import (
     size_text,
     warn,
 )
+from calstore.cli.import_service import PREFIX, import_service
 
 if TYPE_CHECKING:
     from calstore.repository.store import Store
@@ -28,7 +29,10 @@ def import_(
     context: typer.Context,
     tree: Annotated[
         Path,
-        typer.Argument(metavar="DIR|EXPERIMENT", help="A calib directory, or whose it is."),
+        typer.Argument(
+            metavar="DIR|EXPERIMENT|cdb:EXPERIMENT",
+            help="A calib directory, or whose it is; cdb: for psana 2's service.",
+        ),
     ],
     ref: Annotated[
         str | None,
@@ -42,6 +46,20 @@ def import_(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Also leave out names like this; may be repeated."),
     ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url", help="With cdb: the service's address; if not given, LCLS_CALIB_HTTP."
+        ),
+    ] = None,
+    detectors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--detector",
+            metavar="UNIQUE-ID",
+            help="With cdb: one that has nothing but fall-backs; may be repeated.",
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print nothing when nothing changed.")
     ] = False,
@@ -54,7 +72,12 @@ def import_(
     name that is no directory here is an experiment, whose calib directory the store knows (see:
     calstore config).
 
+    cdb:EXPERIMENT is what psana 2's calibration service has: each deposit becomes a record, so
+    that what was superseded stays; then come the detectors' fall-backs that psana would take today,
+    for runs and types that the experiment has not. Again, it adds what is new.
+
     Example: calstore import xppn4116
+    Example: calstore import cdb:mfx101332224 --url http://calib.example/ws
     Example: calstore import /sdf/data/lcls/ds/xpp/xppn4116/calib xppn4116/main -m "as found"
 
     Exit codes: 3 no store or no directory, 4 REF or a file changed meanwhile, 5 a tree that
@@ -65,6 +88,12 @@ def import_(
     from calstore.repository.import_tree import import_tree
 
     store = opened(context)
+    if str(tree).startswith(PREFIX):
+        experiment = str(tree).removeprefix(PREFIX)
+        ref = ref or f"{experiment}/main"
+        how = {"quiet": quiet, "as_json": as_json}
+        import_service(store, experiment, ref, url=url, detectors=detectors or (), **how)
+        return
     tree, ref = _places(store, tree, ref)
     imported = import_tree(
         store,

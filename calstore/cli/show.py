@@ -69,6 +69,7 @@ def show(
     if type_name is not None:
         _show_provenances(version, found)
         for constant in found:
+            _show_document(constant)
             _show_derivation(constant)
     elif detector is None and version.manifest.files:
         typer.echo(f"and {len(version.manifest.files)} other files")
@@ -119,6 +120,26 @@ def _show_provenances(version: Version, constants: list[CalibrationConstant]) ->
             typer.echo(f"    in {ref} since {_told(its.arrived)}")
         for said in its.history:
             typer.echo(f"    HISTORY says: {printable(said.text)}")
+
+
+def _show_document(constant: CalibrationConstant) -> None:
+    from datetime import UTC, datetime
+
+    from calstore.repository.documents import document_of
+
+    told = document_of(constant)
+    if told is None:
+        return
+    database, document = told
+    when = datetime.fromtimestamp(document.seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    by = f"{document.told('uid') or 'somebody'} on {document.told('host') or 'some host'}"
+    typer.echo(printable(f"{constant.runs} was deposited in {database}, {when} UTC by {by}"))
+    if database != f"cdb_{document.told('experiment')}":
+        runs = f"{document.told('run')} to {document.told('run_end')}"
+        whose = document.told("experiment") or "some experiment"
+        typer.echo(printable(f"    a fall-back of the detector: made for runs {runs} of {whose}"))
+    for line in filter(None, (document.told("comment"), document.command)):
+        typer.echo(f"    {printable(line)}")
 
 
 def _show_derivation(constant: CalibrationConstant) -> None:

@@ -45,7 +45,7 @@ _REQUIRED = {
     "writer",
 }
 _OPTIONAL = frozenset(
-    {"evidence", "kind", "manifest", "mark", "results", "settings", "status", "use"}
+    {"documents", "evidence", "kind", "manifest", "mark", "results", "settings", "status", "use"}
 )
 
 
@@ -162,6 +162,9 @@ class Record:
         Of a run alone: all that is said of it from now on.
     use
         Of the uses of a run alone: what somebody was given of the set.
+    documents
+        Of a ref alone, and there of an import from psana 2's service or a deposit by its tools:
+        the documents as they came, in a blob.
     """
 
     log: str
@@ -179,6 +182,7 @@ class Record:
     results: Mapping[str, ArrayReference] | None = None
     mark: RunMark | None = None
     use: Use | None = None
+    documents: Reference | None = None
 
     def __post_init__(self) -> None:
         family = self.log.partition("/")[0]
@@ -196,6 +200,8 @@ class Record:
             raise Invalid(f"a record of {self.log} with the mark {self.mark!r}")
         if (self.use is not None) != (family == USES):
             raise Invalid(f"a record of {self.log} with the use {self.use!r}")
+        if self.documents is not None and family != "refs":
+            raise Invalid(f"a record of {self.log} with the documents {self.documents!r}")
         if (self.evidence is not None) != (family == INPUTS):
             raise Invalid(f"a record of {self.log} with the evidence {self.evidence!r}")
         if (self.results is not None) != (family == RESULTS):
@@ -237,6 +243,8 @@ class Record:
             value["mark"] = self.mark.to_value()
         if self.use is not None:
             value["use"] = self.use.to_value()
+        if self.documents is not None:
+            value["documents"] = self.documents.to_value()
         if self.evidence is not None:
             value["evidence"] = [file.to_value() for file in self.evidence]
         if self.results is not None:
@@ -285,6 +293,7 @@ class Record:
             settings=None if settings is None else _settings(settings),
             mark=RunMark.from_value(fields["mark"]) if "mark" in fields else None,
             use=Use.from_value(fields["use"]) if "use" in fields else None,
+            documents=Reference.from_value(fields["documents"]) if "documents" in fields else None,
             evidence=_evidence(fields["evidence"]) if "evidence" in fields else None,
             results=_results(fields["results"]) if "results" in fields else None,
         )

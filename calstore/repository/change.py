@@ -29,12 +29,15 @@ class Move:
     always
         Whether there shall be a record even if the ref has that set already: it says what the
         ref took in.
+    documents
+        A blob of those that it was made from.
     """
 
     manifest: Reference
     what: str
     sources: tuple[Parent, ...] = ()
     always: bool = False
+    documents: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ def move(
                 operation=operation,
                 what=wanted.what,
                 sources=wanted.sources,
+                documents=wanted.documents,
             )
         except Conflict:
             now = logs.head(store.backend, ref.log)

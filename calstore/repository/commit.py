@@ -32,6 +32,7 @@ def commit(
     what: str,
     sources: Sequence[Parent] = (),
     kind: str = BRANCH,
+    documents: Reference | None = None,
 ) -> Record:
     """The new record of a ref, durable.
 
@@ -45,6 +46,8 @@ def commit(
         Records of other refs that it came from.
     kind
         Of a new ref: branch or tag.
+    documents
+        A blob of those that it was made from.
 
     Raises
     ------
@@ -68,6 +71,7 @@ def commit(
         parents=parents,
         manifest=manifest,
         kind=kind if base is None else None,
+        documents=documents,
     )
     store.backend.sync()
     if not logs.append(store.backend, record):

@@ -84,6 +84,9 @@ def _walk_record(backend: Backend, record: Record, found: Reach) -> None:
     family = record.log.partition("/")[0]
     if family == "refs":
         _walk_set(backend, record.manifest, record.name, found)
+        if record.documents is not None:
+            key = objects.key_of(objects.BLOBS, record.documents.digest)
+            _enter(key, record.name, record.documents, found)
         return
     user = f"{record.log}/{record.number:08d}"
     if family == INPUTS:

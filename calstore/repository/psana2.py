@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from calstore.errors import Conflict
 from calstore.model.arrays import ArrayReference
 from calstore.model.canonical import Value, encode
 from calstore.model.digest import xxh128
@@ -156,15 +157,24 @@ def served(version: Version, long: str, run: int) -> tuple[Served, ...]:
     ------
     Invalid
         For a text that is no unique id.
+    Conflict
+        When several detectors have these panels: none is better than the other.
     """
     kind, serials = parse_long_name(long)
+    found = {}
     for detector in _detectors(version):
-        if detector.group != kind:
-            continue
         there = detector.at(run)
-        own = _own_serials(there)
-        if own is None or not set(serials) <= set(own):
-            continue
+        own = _own_serials(there) if detector.group == kind else None
+        if own is not None and set(serials) <= set(own):
+            found[detector.source] = (there, own)
+    exact = {source: each for source, each in found.items() if set(each[1]) == set(serials)}
+    candidates = exact or found
+    if len(candidates) > 1:
+        raise Conflict(
+            f"{version.name} has constants for the panels of {long} at run {run} under several "
+            f"names, {', '.join(candidates)}, so none is given; unset all but one"
+        )
+    for there, own in candidates.values():
         return tuple(_of_panels(there, own, serials, long, RunRange(run, run)))
     return ()
 
