@@ -16,6 +16,7 @@ from calstore.repository.store import Store
 from calstore.serve.access import Access
 from calstore.serve.app import application, bound, running
 from calstore.serve.catalogue import Catalogue, Shown
+from calstore.serve.deposits import Deposits
 from calstore.serve.use_book import UseBook
 
 EVERYBODY: Final = Access()
@@ -31,16 +32,18 @@ class Service:
         *,
         follows: bool = False,
         access: Access = EVERYBODY,
+        writes: bool = False,
     ) -> None:
         self.now = 0.0
         self.experiment = name.split("/")[0]
         self.token = access.token
-        shown = (Shown(self.experiment, name),)
-        catalogue = Catalogue(store, shown, follows, lambda: self.now)
+        shown = (Shown(self.experiment, name, follows),)
+        self.catalogue = Catalogue(store, shown, lambda: self.now)
+        deposits = Deposits(self.catalogue, {self.experiment: name}, stamp) if writes else None
         self.parts = contextlib.ExitStack()
         self.socket = self.parts.enter_context(bound("127.0.0.1", 0))
         self.book = self.parts.enter_context(UseBook(stamp))
-        self.app = application(catalogue, self.book, access, [])
+        self.app = application(self.catalogue, self.book, access, deposits=deposits)
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
 
     def __enter__(self) -> Service:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calstore.cli.context import VersionArgument, opened, printable
+from calstore.cli.serve import WritesOption
 
 if TYPE_CHECKING:
     from calstore.serve.catalogue import Catalogue
@@ -36,6 +37,7 @@ def run_(
         bool,
         typer.Option("--allow-missing", help="Go on where a detector of the run has no constants."),
     ] = False,
+    writes_to: WritesOption = None,
     reachable: Annotated[
         bool | None,
         typer.Option(
@@ -54,25 +56,32 @@ def run_(
 
     Example: calstore run mfx101332224/main -- python analysis.py
     Example: calstore run mfx101332224=xxh128:7cbf… -- mpirun -n 8 python analysis.py
+    Example: calstore run mfx101332224/main --writes-to mfx101332224/users/weber/deploys --
+    det_dark_proc -k exp=mfx101332224,run=12 -d epix100 -D
 
     Exit codes: the command's own, 127 when there is no such command, 3 no such version or no
     constants for a detector.
     """
     from calstore.cli.identity import stamp
-    from calstore.cli.serve import LOOPBACK, catalogue_of, log_to_stderr, url_of
+    from calstore.cli.serve import LOOPBACK, catalogue_of, log_to_stderr, sandboxes_of, url_of
     from calstore.serve.access import Access, new_token
     from calstore.serve.app import application, bound, running
+    from calstore.serve.deposits import Deposits
     from calstore.serve.use_book import UseBook
 
-    catalogue = catalogue_of(opened(context), [ref], follow=False)
+    catalogue = catalogue_of(opened(context), [ref], sandboxes=writes_to or ())
+    sandboxes = sandboxes_of(writes_to or ())
+    deposits = Deposits(catalogue, sandboxes, stamp) if sandboxes else None
     if reachable is None:
         reachable = int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) > 1
     host = "0.0.0.0" if reachable else LOOPBACK
-    token = new_token() if reachable else None
+    token = new_token() if reachable or sandboxes else None
     log_to_stderr(logging.WARNING)
     words = printable(shlex.join(command))[:1000]
     with bound(host, 0) as listening, UseBook(stamp, words) as book:
-        app = application(catalogue, book, Access(token, anybody_reads=token is None), [])
+        app = application(
+            catalogue, book, Access(token, anybody_reads=token is None), deposits=deposits
+        )
         with running(app, listening):
 
             def lacks() -> bool:

@@ -14,11 +14,22 @@ import typer
 from calstore.cli.context import complete_ref, opened, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from calstore.repository.store import Store
     from calstore.serve.access import Access
     from calstore.serve.catalogue import Catalogue
 
 LOOPBACK = "127.0.0.1"
+
+WritesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--writes-to",
+        metavar="REF",
+        help="Let psana 2's tools deposit, into this ref; forked from the version if it is new.",
+    ),
+]
 
 
 def serve(
@@ -50,32 +61,43 @@ def serve(
     allow_anonymous_read: Annotated[
         bool, typer.Option("--allow-anonymous-read", help="Who only reads needs no token.")
     ] = False,
+    writes_to: WritesOption = None,
 ) -> None:
     """Serve constants to psana 2, in the place of its calibration service.
 
     Each version is pinned when the service starts. A run gets exactly one constant of each type,
     for its own panels by serial; panels that the version does not know get none. Nothing can be
-    written. Only this host can read, unless another address is given. A line for each request
-    goes to stderr, and who was given what into the store (see: calstore used).
+    written, unless a ref for that is named; then a token is needed. Only this host can read, unless
+    another address is given. A line for each request goes to stderr, and who was given what into
+    the store (see: calstore used).
 
     Example: calstore serve mfx101332224/main
 
+    Example: calstore serve mfx101332224/main --writes-to mfx101332224/users/weber/deploys
+    --token-file ~/calib-token
+
     Exit codes: 3 no such version, 4 the port is taken, 5 two versions of one experiment, or an
-    address for everybody without a token.
+    address for everybody or writing without a token.
     """
     from calstore.cli.identity import stamp
+    from calstore.errors import Invalid
     from calstore.serve.app import application, bound, running
+    from calstore.serve.deposits import Deposits
     from calstore.serve.use_book import UseBook
 
+    if writes_to and token_file is None:
+        raise Invalid("who may write needs a token: --token-file FILE, which is made if need be")
     store = opened(context)
     access = access_of(host, token_file, allow_anonymous_read=allow_anonymous_read)
-    catalogue = catalogue_of(store, refs, follow=follow)
+    catalogue = catalogue_of(store, refs, follow=follow, sandboxes=writes_to or ())
+    sandboxes = sandboxes_of(writes_to or ())
+    deposits = Deposits(catalogue, sandboxes, stamp) if sandboxes else None
     log_to_stderr(logging.INFO)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with bound(host, port) as listening, UseBook(stamp) as book:
-        app = application(catalogue, book, access, [])
+        app = application(catalogue, book, access, deposits=deposits)
         for experiment, version in catalogue.experiments.items():
             typer.echo(f"{printable(experiment)}  {version.name}  {version.digest}")
         typer.echo(f"export LCLS_CALIB_HTTP={url_of(host, listening.getsockname()[1])}")
@@ -115,8 +137,22 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def catalogue_of(store: Store, refs: list[str], *, follow: bool) -> Catalogue:
-    """The catalogue of some versions, one for each experiment; `Invalid` for two of one."""
+def catalogue_of(
+    store: Store, refs: list[str], *, follow: bool = False, sandboxes: Sequence[str] = ()
+) -> Catalogue:
+    """The catalogue of some versions, one for each experiment.
+
+    Parameters
+    ----------
+    sandboxes
+        Refs that are served in the place of their experiments' versions, and move; made from
+        these where they are not there.
+
+    Raises
+    ------
+    Invalid
+        For two versions of an experiment, or a sandbox of one that is not served.
+    """
     from calstore.errors import Invalid
     from calstore.serve.catalogue import Catalogue, Shown
 
@@ -125,8 +161,42 @@ def catalogue_of(store: Store, refs: list[str], *, follow: bool) -> Catalogue:
         experiment, name = shown_of(store, text)
         if experiment in shown:
             raise Invalid(f"{text} and {shown[experiment].name} are both of {experiment}; name one")
-        shown[experiment] = Shown(experiment, name)
-    return Catalogue(store, tuple(shown.values()), follow, time.monotonic)
+        shown[experiment] = Shown(experiment, name, follow)
+    for experiment, ref in sandboxes_of(sandboxes).items():
+        if experiment not in shown:
+            raise Invalid(f"{ref} is of {experiment}, which is not served; name its version too")
+        _fork_if_new(store, shown[experiment].name, ref)
+        shown[experiment] = Shown(experiment, ref, follows=True)
+    return Catalogue(store, tuple(shown.values()), time.monotonic)
+
+
+def sandboxes_of(refs: Sequence[str]) -> dict[str, str]:
+    """Experiment → the ref that deposits go to; `Invalid` for two of one experiment."""
+    from calstore.errors import Invalid
+    from calstore.model.names import RefName
+
+    found: dict[str, str] = {}
+    for text in refs:
+        experiment = RefName(text).experiment
+        if experiment in found:
+            raise Invalid(f"{text} and {found[experiment]} are both of {experiment}; name one")
+        found[experiment] = text
+    return found
+
+
+def _fork_if_new(store: Store, version: str, ref: str) -> None:
+    from calstore.cli.identity import stamp
+    from calstore.model.names import RefName
+    from calstore.repository.branch import fork
+    from calstore.repository.commit import refuse_tag
+    from calstore.store import logs
+
+    name = RefName(ref)
+    head = logs.head(store.backend, name.log)
+    if head is None:
+        fork(store, version, ref, stamp("for what psana 2's tools deposit"))
+    else:
+        refuse_tag(store, name)
 
 
 def shown_of(store: Store, text: str) -> tuple[str, str]:

@@ -138,8 +138,10 @@ def _show_document(constant: CalibrationConstant) -> None:
         runs = f"{document.told('run')} to {document.told('run_end')}"
         whose = document.told("experiment") or "some experiment"
         typer.echo(printable(f"    a fall-back of the detector: made for runs {runs} of {whose}"))
-    for line in filter(None, (document.told("comment"), document.command)):
-        typer.echo(f"    {printable(line)}")
+    told_before = constant.provenance.record.stamp.why if constant.provenance else ""
+    for line in (document.told("comment"), document.command):
+        if line not in ("", told_before):
+            typer.echo(f"    {printable(line)}")
 
 
 def _show_derivation(constant: CalibrationConstant) -> None:

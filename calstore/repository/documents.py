@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from calstore.errors import Invalid
 from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Reference
@@ -14,6 +16,7 @@ from calstore.model.documents import Document
 from calstore.model.manifests import Constant, Detector, DetectorManifest, SetManifest
 from calstore.model.names import check_component
 from calstore.model.records import Record
+from calstore.model.runs import RunRange
 from calstore.repository.ancestry import ancestry_of
 from calstore.repository.change import put_set
 from calstore.repository.store import Store
@@ -64,10 +67,15 @@ def put_documents(store: Store, deposits: Sequence[Deposit]) -> Reference:
     return objects.put(store.backend, objects.BLOBS, text.encode())
 
 
-def deposited(version: Version | None, store: Store, deposits: Sequence[Deposit]) -> Reference:
+def deposited(
+    version: Version | None,
+    store: Store,
+    deposits: Sequence[Deposit],
+    instead_of: Sequence[tuple[Detector, str, RunRange]] = (),
+) -> Reference:
     """A set with these constants in it, stored; each replaces one of the same type and runs."""
     manifests = {} if version is None else dict(version.manifest.detectors)
-    loaded: dict[Detector, DetectorManifest] = {}
+    loaded = {} if version is None else _without(version, instead_of)
 
     def manifest_of(key: Detector) -> DetectorManifest:
         if key not in loaded:
@@ -85,9 +93,42 @@ def deposited(version: Version | None, store: Store, deposits: Sequence[Deposit]
         loaded[key] = manifest.replaced(
             each.document.type_name, {**there, each.document.runs: constant}
         )
-    for key, manifest in loaded.items():
-        manifests[key] = objects.put(store.backend, objects.MANIFESTS, manifest.encoded())
     files: Mapping[str, Reference] = {} if version is None else version.manifest.files
+    return _put_changed(store, manifests, loaded, files)
+
+
+def without(version: Version, places: Sequence[tuple[Detector, str, RunRange]]) -> Reference:
+    """The version's set without some constants, stored; those that it has not are no matter."""
+    changed = _without(version, places)
+    manifests = dict(version.manifest.detectors)
+    return _put_changed(version.store, manifests, changed, version.manifest.files)
+
+
+def _without(
+    version: Version, places: Sequence[tuple[Detector, str, RunRange]]
+) -> dict[Detector, DetectorManifest]:
+    """The detectors that have any of the places, without them."""
+    changed: dict[Detector, DetectorManifest] = {}
+    for key, type_name, runs in places:
+        if key not in version.manifest.detectors:
+            continue
+        before = changed.get(key) or version.detector(key).manifest
+        there = before.constants.get(type_name, {})
+        left = {each: constant for each, constant in there.items() if each != runs}
+        changed[key] = before.replaced(type_name, left)
+    return changed
+
+
+def _put_changed(
+    store: Store,
+    manifests: dict[Detector, Reference],
+    changed: Mapping[Detector, DetectorManifest],
+    files: Mapping[str, Reference],
+) -> Reference:
+    for key, manifest in changed.items():
+        manifests.pop(key, None)
+        if manifest.constants:
+            manifests[key] = objects.put(store.backend, objects.MANIFESTS, manifest.encoded())
     return put_set(store, SetManifest(manifests, files))
 
 
@@ -131,6 +172,20 @@ def known_ids(store: Store, record: Record | None) -> frozenset[str]:
     return frozenset(
         str(told["document"].get("_id")) for each in records for told in _documents_in(store, each)
     )
+
+
+def deposited_dtypes(version: Version) -> frozenset[tuple[str, str, str]]:
+    """Unique id, type and dtype of all arrays that psana 2's tools deposited on the way here."""
+    if version.record is None:
+        return frozenset()
+    found = set()
+    for record in ancestry_of(version.store, version.record).records.values():
+        for told in _documents_in(version.store, record):
+            fields = told["document"]
+            if fields.get("data_type") == "ndarray":
+                dtype = str(np.dtype(fields["data_dtype"]).name)
+                found.add((str(told["longname"]), str(fields["ctype"]), dtype))
+    return frozenset(found)
 
 
 def document_of(constant: CalibrationConstant) -> tuple[str, Document] | None:

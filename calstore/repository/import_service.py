@@ -12,17 +12,10 @@ from calstore.model.documents import EVERY_RUN, MAX_PAYLOAD, Document
 from calstore.model.names import RefName
 from calstore.model.psana2 import MAX_RUN, parse_long_name
 from calstore.model.records import Record, Stamp
-from calstore.repository.change import Move, move
 from calstore.repository.commit import refuse_nameless
-from calstore.repository.documents import (
-    Deposit,
-    deposited,
-    known_ids,
-    put_content,
-    put_documents,
-)
+from calstore.repository.deposit import deposit
+from calstore.repository.documents import Deposit, known_ids, put_content
 from calstore.repository.store import Store
-from calstore.repository.version import Version
 from calstore.store import logs
 
 _MAX_TEXT: Final = 64 * 1024 * 1024
@@ -117,7 +110,7 @@ def import_service(
             first = deposits[0].document
             what = f"{_listed(deposits)} {first.runs}, deposited by {first.told('uid') or '?'}"
             why = first.told("comment")[:1000]
-            records.append(_commit(store, name, deposits, what, stamp(why)))
+            records.append(_added(store, ref, deposits, what, stamp(why)))
     fall_backs = _fall_backs(
         service, {*shorts, *filter(None, more)}, names, [each.document for each in found], problems
     )
@@ -125,7 +118,7 @@ def import_service(
     deposits = list(_fetched(store, service, fresh, problems))
     if deposits:
         what = f"fall-backs of the detectors' own databases: {_listed(deposits)}"
-        records.append(_commit(store, name, deposits, what, stamp("")))
+        records.append(_added(store, ref, deposits, what, stamp("")))
     progress(len(new), len(new))
     newest = logs.head(store.backend, name.log)
     return ImportedDocuments(
@@ -267,19 +260,8 @@ def _seconds(fields: Mapping[str, Any]) -> str:
     return str(fields.get("_id"))[:8]
 
 
-def _commit(
-    store: Store,
-    name: RefName,
-    deposits: Sequence[Deposit],
-    what: str,
-    stamp: Stamp,
-) -> Record:
-    documents = put_documents(store, deposits)
-
-    def decide(version: Version | None) -> Move:
-        return Move(deposited(version, store, deposits), what, always=True, documents=documents)
-
-    return move(store, name, decide, stamp, "import", may_be_new=True).record
+def _added(store: Store, ref: str, deposits: Sequence[Deposit], what: str, stamp: Stamp) -> Record:
+    return deposit(store, ref, deposits, what, stamp, operation="import", may_be_new=True).record
 
 
 def _listed(deposits: Sequence[Deposit]) -> str:

@@ -34,12 +34,15 @@ class Served:
         Of the panels that are asked for, their places in the stored array; ``None`` for as it is.
     runs
         The runs that it is said to be for.
+    dtype
+        Of the array that is served; see `_dtype`.
     """
 
     constant: CalibrationConstant
     long: str
     order: tuple[int, ...] | None
     runs: RunRange
+    dtype: str
 
     @property
     def id_data(self) -> str:
@@ -62,18 +65,6 @@ class Served:
         if self.order is not None:
             shape[-3] = len(self.order)
         return tuple(shape)
-
-    @property
-    def dtype(self) -> str:
-        """Of the array that is served: psana2's for its type, or a wider one of the same kind.
-
-        psana's own tools deposit float64 where psana2 takes float32 for granted; who reads that
-        back gets it to the last bit.
-        """
-        content = self.constant.constant.content
-        own = content.dtype if isinstance(content, ArrayReference) else TEXT
-        nominal = NOMINAL_DTYPES.get(self.constant.type_name, own)
-        return own if TEXT not in (own, nominal) and _is_wider(own, nominal) else nominal
 
     def payload(self) -> bytes:
         """The bytes that psana2 makes an array or a text of; verified.
@@ -196,7 +187,7 @@ def listed(version: Version, long: str) -> Iterator[Served]:
                 own = constant.serials or _own_serials(detector.at(runs.first))
                 if own == serials:
                     found = CalibrationConstant(detector, type_name, runs, constant)
-                    yield Served(found, long, None, runs)
+                    yield Served(found, long, None, runs, _dtype(found))
 
 
 def _detectors(version: Version) -> Iterator[DetectorConstants]:
@@ -223,9 +214,29 @@ def _of_panels(
         if not set(serials) <= set(mine):
             continue  # of other panels than the pedestals: nobody's numbers for these
         if serials == mine:
-            yield Served(constant, long, None, runs)
+            yield Served(constant, long, None, runs, _dtype(constant))
         elif _has_panels(constant, len(mine)):
-            yield Served(constant, long, tuple(mine.index(each) for each in serials), runs)
+            order = tuple(mine.index(each) for each in serials)
+            yield Served(constant, long, order, runs, _dtype(constant))
+
+
+def _dtype(constant: CalibrationConstant) -> str:
+    """psana2's for the type; but what its own tools deposited, as they did.
+
+    psana's tools deposit float64 where it takes float32 for granted, and maxima in uint16; who
+    reads that back gets the same bytes.
+    """
+    content = constant.constant.content
+    if not isinstance(content, ArrayReference):
+        return TEXT
+    nominal = NOMINAL_DTYPES.get(constant.type_name, content.dtype)
+    if content.dtype == nominal:
+        return nominal
+    detector = constant.detector
+    long = long_name(detector.group, constant.constant.serials)
+    deposited = detector.version.deposited_dtypes
+    is_theirs = nominal == TEXT or (long, constant.type_name, content.dtype) in deposited
+    return content.dtype if is_theirs else nominal
 
 
 def _has_panels(constant: CalibrationConstant, count: int) -> bool:
@@ -234,12 +245,6 @@ def _has_panels(constant: CalibrationConstant, count: int) -> bool:
     if not isinstance(content, ArrayReference):
         return False
     return len(content.shape) >= 3 and content.shape[-3] == count
-
-
-def _is_wider(own: str, nominal: str) -> bool:
-    """Whether a dtype is of the same kind as another, and at least as wide."""
-    mine, theirs = np.dtype(own), np.dtype(nominal)
-    return mine.kind == theirs.kind and mine.itemsize >= theirs.itemsize
 
 
 def _seconds(constant: CalibrationConstant) -> int:

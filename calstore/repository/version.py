@@ -104,6 +104,13 @@ class Version:
         return self._opened[key]
 
     @cached_property
+    def deposited_dtypes(self) -> frozenset[tuple[str, str, str]]:
+        """Unique id, type and dtype of arrays that psana 2's own tools made."""
+        from calstore.repository.documents import deposited_dtypes
+
+        return deposited_dtypes(self)
+
+    @cached_property
     def _opened(self) -> dict[Detector, DetectorConstants]:
         """Detectors that were read and verified already."""
         return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -20,15 +20,30 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from calstore.serve.catalogue import Catalogue
+    from calstore.serve.deposits import Deposits
     from calstore.serve.use_book import UseBook
 
 
 def application(
-    catalogue: Catalogue, book: UseBook, access: Access, more: list[BaseRoute]
+    catalogue: Catalogue,
+    book: UseBook,
+    access: Access,
+    *,
+    deposits: Deposits | None = None,
+    more: Sequence[BaseRoute] = (),
 ) -> Guard:
-    """The service of a catalogue, and whatever else is to be served beside it."""
-    routes = [*more, *Psana2(catalogue, book).routes()]
-    return Guard(Starlette(routes=routes), access)
+    """The service of a catalogue.
+
+    Parameters
+    ----------
+    deposits
+        Where what is written goes; ``None`` where nothing can be.
+    more
+        What else is served.
+    """
+    writes = [] if deposits is None else deposits.routes()
+    reads = Psana2(catalogue, book, lists_names=deposits is not None).routes()
+    return Guard(Starlette(routes=[*more, *writes, *reads]), access)
 
 
 def bound(host: str, port: int) -> socket.socket:

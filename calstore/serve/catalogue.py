@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from calstore.errors import Conflict, NotFound
+from calstore.model.documents import Document
 from calstore.model.psana2 import SHORT_NUMBERS, parse_long_name, short_name, short_number
 from calstore.repository.psana2 import Served, listed, long_names, served
 from calstore.repository.store import Store
@@ -54,10 +55,13 @@ class Shown:
     ----------
     name
         A ref, a record or a digest.
+    follows
+        Whether a ref is looked at anew for each run that begins; else it stays what it was.
     """
 
     experiment: str
     name: str
+    follows: bool = False
 
 
 @dataclass
@@ -66,15 +70,12 @@ class Catalogue:
 
     Parameters
     ----------
-    follows
-        Whether a ref is looked at anew for each run that begins; else it stays what it was.
     clock
         In seconds.
     """
 
     store: Store
     shown: Sequence[Shown]
-    follows: bool
     clock: Callable[[], float]
     _pinned: dict[str, Version] = field(default_factory=dict)
     _shorts: dict[str, str] = field(default_factory=dict)
@@ -85,6 +86,7 @@ class Catalogue:
         default_factory=lambda: Newest(64)
     )
     _begun: Newest[tuple[Version, float]] = field(default_factory=lambda: Newest(MAX_TOLD))
+    _turns: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -102,10 +104,8 @@ class Catalogue:
         """The version that a run which begins now gets; `NotFound` for what is not served."""
         if experiment not in self._pinned:
             raise NotFound(f"{experiment} is not served here")
-        if not self.follows:
-            return self._pinned[experiment]
-        name = next(each.name for each in self.shown if each.experiment == experiment)
-        return self.store[name]
+        shown = self._shown_of(experiment)
+        return self.store[shown.name] if shown.follows else self._pinned[experiment]
 
     def short_name(self, long: str) -> str:
         """The short name of a detector, ``<type>_<six digits>``: the same in every process.
@@ -130,6 +130,23 @@ class Catalogue:
                 self._shorts[long] = short_name(kind, number)
                 self._longs[self._shorts[long]] = long
             return self._shorts[long]
+
+    def register(self, long: str, short: str) -> None:
+        """Let panels have a short name that a tool has chosen.
+
+        Raises
+        ------
+        Conflict
+            When other panels have it.
+        """
+        kind, _ = parse_long_name(long)
+        with self._lock:
+            if self._longs.get(short, long) != long or short.partition("_")[0] != kind:
+                raise Conflict(f"{short} is no name for {long}; it is of {self._longs.get(short)}")
+            if len(self._shorts) >= MAX_NAMES:
+                raise Conflict(f"{MAX_NAMES} names of detectors were told; start anew")
+            self._shorts[long] = short
+            self._longs[short] = long
 
     def long_name(self, short: str) -> str | None:
         """The panels behind a short name; ``None`` for one that nobody was told."""
@@ -172,9 +189,23 @@ class Catalogue:
         """All that the experiment's version has for a detector, for whatever runs."""
         return self._telling(tuple(listed(self.newest(experiment), self._long(short))))
 
+    def forget_begun(self, experiment: str) -> None:
+        """Let all go on with the newest version: what was deposited is to be seen at once."""
+        with self._lock:
+            self._turns[experiment] = self._turns.get(experiment, 0) + 1
+
+    def tell_of(self, experiment: str, document: Document) -> None:
+        """Know a constant by the id that its depositor was given, too."""
+        for each in listed(self.newest(experiment), document.long):
+            if (each.constant.type_name, each.runs) == (document.type_name, document.runs):
+                self._told.put(document.identity, each)
+
     def told(self, identity: str) -> Served | None:
         """The constant of an id of a document or a payload; ``None`` where nobody was told it."""
         return self._told.get(identity)
+
+    def _shown_of(self, experiment: str) -> Shown:
+        return next(each for each in self.shown if each.experiment == experiment)
 
     def _telling(self, found: tuple[Served, ...]) -> tuple[Served, ...]:
         for each in found:
@@ -198,10 +229,10 @@ class Catalogue:
 
     def _version(self, experiment: str, run: int, client: str) -> Version:
         """The version that a client gets for a run: the one it began with, while it goes on."""
-        if not self.follows:
+        if experiment not in self._pinned or not self._shown_of(experiment).follows:
             return self.newest(experiment)
         now = self.clock()
-        key = (client, experiment, run)
+        key = (client, experiment, run, self._turns.get(experiment, 0))
         begun = self._begun.get(key)
         if begun is not None and now - begun[1] < KEPT_S:
             version = begun[0]

@@ -45,9 +45,8 @@ class Psana2:
     book
         Where it is kept who was given what.
     lists_names
-        Whether a query for all names is answered. A client that reads would look for parts of its
-        name in the list, and take another's panels; one that writes needs the list, lest two
-        detectors get one short name.
+        Whether a query for all names is answered, by their numbers: a tool that registers a name
+        takes the next one.
     """
 
     def __init__(self, catalogue: Catalogue, book: UseBook, *, lists_names: bool = False) -> None:
@@ -128,13 +127,18 @@ class Psana2:
             return self._constants(database.removeprefix("cdb_"), collection, asked, client)
         except CalstoreError as error:
             _log.warning("%s/%s: %s", *(ascii(name) for name in (database, collection)), error)
+            long = self.catalogue.long_name(collection)
+            if long is not None:
+                self.book.missing(client, long)
             return [], []
 
     def _names(self, kind: str, asked: dict[str, Any], client: str) -> list[dict[str, Any]]:
         """Exactly one document for a long or short name; all of a kind only where it is safe."""
         long, short = asked.get("long"), asked.get("short")
         if not asked and self.lists_names:
-            return [self._name(each) for each in self.catalogue.names_of(kind)]
+            # Without the long names, among which a client would look for parts of its own.
+            known = [self._name(each) for each in self.catalogue.names_of(kind)]
+            return [{"seqnumber": each["seqnumber"], "short": each["short"]} for each in known]
         if isinstance(short, str):
             long = self.catalogue.long_name(short)
         if not isinstance(long, str):

@@ -26,22 +26,23 @@ class Query:
         The run that constants are for; ``None`` for all that there are.
     identity
         The document's ``_id``; ``None`` for any.
-    equal
-        Fields and what they hold.
+    fields
+        What others hold: a value, or bounds as ``{"$lte": 5}``.
     """
 
     run: int | None = None
     identity: str | None = None
-    equal: Mapping[str, object] = field(default_factory=dict)
+    fields: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def parsed(cls, asked: Mapping[str, Any]) -> Query | None:
         """The query; ``None`` for one that no document of a version can answer.
 
-        A version has no times of its own, so what is asked by time finds nothing.
+        All constants of a version are of one time, so by time alone it would be chance which of
+        several ranges of runs a client takes.
         """
         run = identity = None
-        equal = {}
+        fields = {}
         for name, wanted in asked.items():
             if name == "run":
                 run = wanted.get("$lte") if isinstance(wanted, dict) else wanted
@@ -52,17 +53,26 @@ class Query:
                 if match is None:
                     return None
                 identity = match[1]
-            elif isinstance(wanted, dict | list):
-                return None
             else:
-                equal[name] = wanted
-        return cls(run, identity, equal)
+                fields[name] = wanted
+        if run is None and "time_sec" in fields:
+            return None
+        return cls(run, identity, fields)
 
     def holds(self, document: Mapping[str, Any]) -> bool:
         """Whether a document is one of those, whatever its run."""
         if self.identity not in (None, document["_id"]):
             return False
-        return all(document.get(name) == wanted for name, wanted in self.equal.items())
+        return all(_fits(document.get(name), wanted) for name, wanted in self.fields.items())
+
+
+def _fits(found: object, wanted: object) -> bool:
+    if not isinstance(wanted, dict):
+        return found == wanted
+    if not isinstance(found, int) or not wanted.keys() <= {"$lte", "$gte"}:
+        return False
+    low, high = wanted.get("$gte", found), wanted.get("$lte", found)
+    return isinstance(low, int) and isinstance(high, int) and low <= found <= high
 
 
 async def asked_of(request: Request) -> dict[str, Any] | None:
