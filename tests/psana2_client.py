@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import subprocess
@@ -25,6 +26,21 @@ from calstore.store import arrays, logs, objects
 PSANA: Final = os.environ.get("CALSTORE_PSANA_PYTHON")
 with_psana = pytest.mark.skipif(
     PSANA is None, reason="CALSTORE_PSANA_PYTHON does not name a Python that has psana"
+)
+
+
+def _has_group() -> bool:
+    """Whether psana's tools run: each asks for this group."""
+    try:
+        grp.getgrnam("ps-users")
+    except KeyError:
+        return False
+    return True
+
+
+with_tools = pytest.mark.skipif(
+    PSANA is None or not _has_group(),
+    reason="no psana, or no group ps-users, without which its tools do not run",
 )
 ONE_PROCESS: Final = {
     "PS_PARALLEL": "none",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import json
 import os
 import subprocess
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 from builders import stamp
 from commandline import run, spawn
-from psana2_client import ONE_PROCESS, PSANA, put_version, with_psana, write_runs
+from psana2_client import ONE_PROCESS, PSANA, put_version, with_psana, with_tools, write_runs
 from service import Service
 
 import calstore
@@ -28,20 +27,6 @@ REF = f"{EXPERIMENT}/main"
 SANDBOX = f"{EXPERIMENT}/users/weber/deploys"
 LONG = "epix100_1-2-3"
 TOKEN = "a-token-of-this-test"
-
-
-def has_ps_users() -> bool:
-    try:
-        grp.getgrnam("ps-users")
-    except KeyError:
-        return False
-    return True
-
-
-with_tools = pytest.mark.skipif(
-    PSANA is None or not has_ps_users(),
-    reason="no psana, or no group ps-users, without which its tools do not run",
-)
 
 
 def values(number: float, dtype: str = "float32") -> np.ndarray:

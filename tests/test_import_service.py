@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,15 @@ from cdb_service import CdbService
 from commandline import Outcome, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psana2_client import (
+    ONE_PROCESS,
+    PSANA,
+    constants_read,
+    reader_words,
+    with_tools,
+    write_runs,
+)
+from service import Service
 
 import calstore
 from calstore.errors import Invalid, NotFound
@@ -254,6 +265,7 @@ def test_every_run_resolves_as_psana_2_does_there(
         ({"run_end": None}, "runs"),
         ({"ctype": "../../x"}, "component"),
         ({"ctype": None}, "ctype"),
+        ({"detector": LONG}, "never finds"),
         ({"id_data": "x/../y"}, "id_data"),
         ({"id_data": "0" * 24}, "404"),
     ],
@@ -334,3 +346,93 @@ def test_the_command_says_what_came_and_repeats_quietly(
     assert "deposited by wilson" in shown.out
     assert "first light" in shown.out
     assert "cdb add -x" in shown.out
+
+
+DEPLOY = """
+import sys
+import numpy as np
+from psana.pscalib.calib.MDBWebUtils import deploy_constants, pro_detector_name
+experiment, long, ctype, run, what = sys.argv[1:]
+data = np.load(what) if what.endswith(".npy") else what
+short = pro_detector_name(long, add_shortname=True)
+deploy_constants(
+    data, experiment, long, experiment=experiment, detector=short, ctype=ctype, run=int(run),
+    run_end="end", detname="atmopal", dettype="opal", comment="by hand",
+)
+"""
+"""As the tools of each detector call it; `cdb add` deposits what psana does not find."""
+
+
+@with_tools
+def test_psana_2_reads_the_same_bytes_from_calstore_as_from_the_service(
+    service: CdbService, store: Store, tmp_path: Path, memory_path: Path
+) -> None:
+    assert PSANA is not None
+    detectors = {
+        "epix100": {"kind": "epix100", "serials": ["1-2-3"]},
+        "atmopal": {"kind": "opal", "serials": ["77"]},
+    }
+    random = np.random.default_rng(2)
+    for name, shape in (("epix100", (704, 768)), ("atmopal", (64, 96))):
+        raw = random.normal(2100, 3, (60, *shape)).round().astype(np.uint16)
+        np.save(memory_path / f"{name}.npy", raw)
+    frames = {name: str(memory_path / f"{name}.npy") for name in detectors}
+    np.save(memory_path / "other.npy", np.load(frames["epix100"]) + 50)
+    of_run = {3: {**frames, "epix100": str(memory_path / "other.npy")}, 12: frames}
+    runs = {
+        number: memory_path / f"{EXPERIMENT}-r{number:04d}-s000-c000.xtc2" for number in (3, 12)
+    }
+    write_runs(
+        *(
+            {
+                "out": str(path),
+                "experiment": EXPERIMENT,
+                "run": number,
+                "detectors": detectors,
+                "steps": [{"frames": of_run[number], "doc": {}}],
+            }
+            for number, path in runs.items()
+        )
+    )
+    environment = {**os.environ, **ONE_PROCESS, "no_proxy": "*", "CALIB_JWT": "any"}
+
+    def psana(url: str, *words: object) -> None:
+        there = {**environment, "LCLS_CALIB_HTTP": f"{url}"}
+        done = subprocess.run(
+            [*map(str, words)], env=there, cwd=tmp_path, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode()
+
+    def read(url: str, number: int, out: str) -> dict[str, dict[str, np.ndarray]]:
+        psana(url, *reader_words(tmp_path, out, ",".join(detectors), runs[number]))
+        return constants_read(tmp_path / out)
+
+    dark = Path(PSANA).parent / "det_dark_proc"
+    np.save(tmp_path / "mask.npy", np.ones((64, 96), np.uint8))
+    (tmp_path / "deploy.py").write_text(DEPLOY)
+    work = ("-o", tmp_path / "work", "-D")
+    psana(service.url, dark, "-k", runs[3], "-d", "epix100", *work)
+    psana(service.url, dark, "-k", runs[12], "-d", "atmopal", *work)
+    psana(service.url, PSANA, "deploy.py", EXPERIMENT, "opal_77", "pixel_mask", 5, "mask.npy")
+    psana(service.url, PSANA, "deploy.py", EXPERIMENT, "opal_77", "geometry", 0, "# GEO of opal")
+    psana(service.url, dark, "-k", runs[12], "-d", "epix100", *work)
+    before = {number: read(service.url, number, f"{number}.npz") for number in runs}
+
+    done = imported(store, service)
+
+    assert done.problems == ()
+    with Service(store, REF) as served_again:
+        after = {
+            number: read(f"{served_again.url}/ws", number, f"again{number}.npz") for number in runs
+        }
+    for number in runs:
+        assert after[number].keys() == before[number].keys()
+        for name, constants in before[number].items():
+            assert after[number][name].keys() == constants.keys()
+            for type_name, value in constants.items():
+                again = after[number][name][type_name]
+                assert (again.dtype, again.tobytes()) == (value.dtype, value.tobytes()), type_name
+    early, late = before[3]["epix100"], before[12]["epix100"]
+    assert not np.array_equal(early["pedestals"], late["pedestals"])
+    assert (late["pedestals"].dtype, late["pixel_max"].dtype) == (np.float64, np.uint16)
+    assert {"geometry", "pixel_mask", "pedestals"} <= before[12]["atmopal"].keys()

@@ -176,6 +176,7 @@ def _read(
             continue  # where the database itself keeps the payloads
         for fields in service.documents(database, short):
             try:
+                _refuse_other_detector(fields, short)
                 yield _Found(database, Document.parsed(fields, names.long_of(short)))
             except Invalid as error:
                 identity = fields.get("_id") if isinstance(fields, dict) else None
@@ -235,7 +236,7 @@ def _fall_backs(
         database, long = f"cdb_{short}", names.long_of(short)
         latest: dict[str, Mapping[str, Any]] = {}
         for fields in service.documents(database, short):
-            if isinstance(fields, dict) and _is_asked_for(fields):
+            if isinstance(fields, dict) and _is_asked_for(fields, short):
                 before = latest.get(str(fields.get("ctype")))
                 if before is None or _seconds(fields) > _seconds(before):
                     latest[str(fields.get("ctype"))] = fields
@@ -250,10 +251,17 @@ def _fall_backs(
     return found
 
 
-def _is_asked_for(fields: Mapping[str, Any]) -> bool:
+def _refuse_other_detector(fields: object, short: str) -> None:
+    """psana2 asks a collection for documents of its own short name; cdb add writes others."""
+    of = fields.get("detector") if isinstance(fields, dict) else short
+    if of != short:
+        raise Invalid(f"it says that it is of {of!r:.60}, so that psana never finds it")
+
+
+def _is_asked_for(fields: Mapping[str, Any], short: str) -> bool:
     """Whether psana2's query for all runs up to its last finds a document."""
     run = fields.get("run")
-    return isinstance(run, int) and run <= MAX_RUN
+    return isinstance(run, int) and run <= MAX_RUN and fields.get("detector") == short
 
 
 def _seconds(fields: Mapping[str, Any]) -> str:
