@@ -14,6 +14,7 @@ from builders import stamp
 
 from calstore.repository.store import Store
 from calstore.serve.access import Access
+from calstore.serve.api import Api
 from calstore.serve.app import application, bound, running
 from calstore.serve.catalogue import Catalogue, Shown
 from calstore.serve.deposits import Deposits
@@ -43,7 +44,9 @@ class Service:
         self.parts = contextlib.ExitStack()
         self.socket = self.parts.enter_context(bound("127.0.0.1", 0))
         self.book = self.parts.enter_context(UseBook(stamp))
-        self.app = application(self.catalogue, self.book, access, deposits=deposits)
+        self.app = application(
+            self.catalogue, self.book, access, deposits=deposits, more=Api(store).routes()
+        )
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
 
     def __enter__(self) -> Service:

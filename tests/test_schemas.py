@@ -30,6 +30,8 @@ from calstore.model.manifests import DetectorManifest, SetManifest
 from calstore.model.names import RefName
 from calstore.model.runs import RunRange
 from calstore.model.uses import Use
+from calstore.report.records import approvals_json
+from calstore.repository.approvals import approvals_of
 from calstore.repository.change import put_set
 from calstore.repository.store import open_store
 from calstore.repository.uses import record_use
@@ -94,6 +96,12 @@ def _import_of_a_service(printed: Callable[..., Any]) -> list[Any]:
             printed("import", "cdb:xppl1", *words),
             printed("import", "cdb:xppl2", *words),
         ]
+
+
+def _approvals(folder: Path) -> Any:
+    store = open_store(folder / ".calstore")
+    digest = store["xpp/main"].digest
+    return approvals_json(digest, approvals_of(store, digest))
 
 
 def _used(folder: Path, printed: Callable[..., Any]) -> Any:
@@ -170,6 +178,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         printed("runs", "list", "xpp", "--reason", "temperature"),
     ]
     found["import-service"] = _import_of_a_service(printed)
+    found["approvals"] = [_approvals(folder)]
     found["used"] = [_used(folder, printed)]
     found["reproduce"] = _reproduced(folder, done, printed)
     np.save(folder / "mode.npy", np.full((60, 1, 8, 8), 2000, np.uint16))

@@ -16,7 +16,6 @@ from calstore.cli.context import (
     opened,
     printable,
     progress_of,
-    record_json,
     warn,
 )
 
@@ -46,6 +45,8 @@ def adopt(
         opened(context), dest, ref, stamp(message), progress=progress_of("adopt", quiet=as_json)
     )
     if as_json:
+        from calstore.report.records import record_json
+
         emit_json(
             {
                 "changed": adopted.changed,

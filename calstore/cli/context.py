@@ -80,48 +80,6 @@ def emit_json(document: Any) -> None:
     typer.echo(json.dumps(document, indent=2))
 
 
-def record_json(record: Record) -> dict[str, Any]:
-    """A record as ``schemas/record.json`` describes it."""
-    who = record.stamp.who
-    return {
-        "kind": record.kind,
-        "manifest": None
-        if record.manifest is None
-        else {
-            "sha256": record.manifest.sha256.hex(),
-            "size": record.manifest.size,
-            "xxh128": record.manifest.digest.hex,
-        },
-        "name": record.name,
-        "number": record.number,
-        "operation": record.operation,
-        "parents": [
-            f"{parent.log.removeprefix('refs/')}@{parent.number}" for parent in record.parents
-        ],
-        "ref": record.log.removeprefix("refs/"),
-        "software": record.software,
-        "what": record.what,
-        "when": record.stamp.when,
-        "who": {"claimed": who.claimed, "host": who.host, "uid": who.uid, "user": who.user},
-        "why": record.stamp.why,
-    }
-
-
-def approval_json(approval: Record | None) -> dict[str, Any] | None:
-    """An approval as ``schemas/definitions.json`` describes it."""
-    if approval is None:
-        return None
-    who = approval.stamp.who
-    return {
-        "name": approval.name,
-        "reason": approval.stamp.why,
-        "status": approval.status,
-        "verified": False,
-        "when": approval.stamp.when,
-        "who": {"claimed": who.claimed, "host": who.host, "uid": who.uid, "user": who.user},
-    }
-
-
 def approval_text(approval: Record) -> str:
     """What people read of an approval; nobody signed it, so the name is a claim."""
     stamp = approval.stamp

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from calstore.cli.context import (
     JsonOption,
     VersionArgument,
-    approval_json,
     approval_text,
     emit_json,
     opened,
@@ -19,7 +18,6 @@ from calstore.cli.context import (
 )
 
 if TYPE_CHECKING:
-    from calstore.model.records import Record
     from calstore.repository.coverage import Answer
     from calstore.repository.version import Version
     from calstore.views.coverage import DetectorCoverage, TypeCoverage
@@ -57,7 +55,9 @@ def coverage(
     found = cover(version, detector)
     told = {} if run is None else {one.detector: list(answers(version, one, run)) for one in found}
     if as_json:
-        emit_json(_document(version, approval, run, found, told))
+        from calstore.report.coverage import coverage_json
+
+        emit_json(coverage_json(version, approval, run, found, told))
         return
     typer.echo(f"{version.name}  {version.digest}")
     if approval is not None:
@@ -119,74 +119,3 @@ def _remarks(one: DetectorCoverage, run: int | None) -> Iterator[str]:
             if covered.is_read_by_ami and covered.live is None:
                 yield f"live AMI finds no {covered.name}: no range goes to the end"
     yield from one.problems
-
-
-def _document(
-    version: Version,
-    approval: Record | None,
-    run: int | None,
-    found: tuple[DetectorCoverage, ...],
-    told: dict[tuple[str, str], list[Answer]],
-) -> dict[str, Any]:
-    return {
-        "approval": approval_json(approval),
-        "detectors": [_detector_json(version, one, told.get(one.detector)) for one in found],
-        "manifest": str(version.digest),
-        "run": run,
-        "version": version.name,
-    }
-
-
-def _detector_json(
-    version: Version, one: DetectorCoverage, told: list[Answer] | None
-) -> dict[str, Any]:
-    constants = version.detector(one.detector).manifest.constants
-    group, source = one.detector
-    return {
-        "absent": dict(one.absent),
-        "group": group,
-        "mismatches": [
-            {
-                "panels": [list(serials) for serials in mismatch.panels],
-                "pedestals": str(mismatch.pedestals),
-                "runs": mismatch.runs,
-                "type": mismatch.type_name,
-                "winner": str(mismatch.winner),
-            }
-            for mismatch in one.mismatches
-        ],
-        "problems": list(one.problems),
-        "run": None if told is None else [_answer_json(answer) for answer in told],
-        "source": source,
-        "types": [
-            {
-                "default": covered.default,
-                "live": None if covered.live is None else str(covered.live),
-                "read_by_ami": covered.is_read_by_ami,
-                "shadowed": [str(runs) for runs in covered.shadowed],
-                "stretches": [
-                    {
-                        "digest": None
-                        if piece.winner is None
-                        else str(constants[covered.name][piece.winner].content.digest),
-                        "runs": piece.runs,
-                        "winner": None if piece.winner is None else str(piece.winner),
-                    }
-                    for piece in covered.stretches
-                ],
-                "type": covered.name,
-            }
-            for covered in one.types
-        ],
-    }
-
-
-def _answer_json(answer: Answer) -> dict[str, Any]:
-    constant, record = answer.constant, answer.record
-    return {
-        "beaten": [str(runs) for runs in answer.beaten],
-        "digest": None if constant is None else str(constant.digest),
-        "record": None if record is None else record.name,
-        "type": answer.type_name,
-        "winner": None if constant is None else str(constant.runs),
-    }

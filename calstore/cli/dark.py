@@ -14,7 +14,6 @@ from calstore.cli.context import (
     opened,
     printable,
     progress_of,
-    record_json,
     table,
     warn,
 )
@@ -251,6 +250,8 @@ def _table(lines: tuple[BadPixels, ...]) -> str:
 
 
 def _document(store: Store, made: DarkMade) -> dict[str, Any]:
+    from calstore.report.records import record_json
+
     return {
         "changed": made.changed,
         "detectors": [_detector_json(store, made, each) for each in made.detectors],

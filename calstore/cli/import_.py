@@ -15,7 +15,6 @@ from calstore.cli.context import (
     named,
     opened,
     progress_of,
-    record_json,
     size_text,
     warn,
 )
@@ -105,6 +104,8 @@ def import_(
         progress=progress_of("import", quiet=quiet or as_json),
     )
     if as_json:
+        from calstore.report.records import record_json
+
         emit_json(
             {
                 "bytes": imported.size,

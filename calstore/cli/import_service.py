@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from calstore.cli.context import emit_json, named, progress_of, record_json, warn
+from calstore.cli.context import emit_json, named, progress_of, warn
 
 if TYPE_CHECKING:
     from calstore.repository.store import Store
@@ -48,6 +48,8 @@ def import_service(
         progress=progress_of("import", quiet=quiet or as_json),
     )
     if as_json:
+        from calstore.report.records import record_json
+
         emit_json(
             {
                 "documents": done.documents,

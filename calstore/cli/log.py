@@ -9,13 +9,11 @@ import typer
 from calstore.cli.context import (
     JsonOption,
     RefArgument,
-    approval_json,
     approval_text,
     emit_json,
     named,
     opened,
     printable,
-    record_json,
 )
 
 
@@ -47,13 +45,9 @@ def log(
         for record in islice(read_log(store, ref), limit)
     )
     if as_json:
-        listed = list(records)
-        approvals = {
-            record.name: approval_json(approved) for record, approved in listed if approved
-        }
-        emit_json(
-            {"approvals": approvals, "records": [record_json(record) for record, _ in listed]}
-        )
+        from calstore.report.records import log_json
+
+        emit_json(log_json(list(records)))
         return
     for record, approved in records:
         when = record.stamp.when[:19].replace("T", " ")

@@ -16,7 +16,6 @@ from calstore.cli.context import (
     named,
     opened,
     printable,
-    record_json,
     table,
     warn,
 )
@@ -142,6 +141,7 @@ def _next_step(made: Made, ref: str, target: str) -> str:
 
 def _document(made: Made, target: str) -> dict[str, Any]:
     from calstore.darks.masks import CAUSES
+    from calstore.report.records import record_json
 
     return {
         "applied_to": target or None,

@@ -14,7 +14,6 @@ from calstore.cli.context import (
     named,
     opened,
     printable,
-    record_json,
     table,
     warn,
 )
@@ -101,6 +100,7 @@ def _row(change: RunDifference | FileDifference) -> tuple[str, ...]:
 
 
 def _document(done: Promoted, dry_run: bool) -> dict[str, Any]:
+    from calstore.report.records import record_json
     from calstore.views.difference import FileDifference
     from calstore.views.merge import FileConflict
 

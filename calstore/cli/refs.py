@@ -8,10 +8,8 @@ import typer
 
 from calstore.cli.context import (
     JsonOption,
-    approval_json,
     emit_json,
     opened,
-    record_json,
     table,
 )
 
@@ -43,19 +41,9 @@ def refs(
         if fnmatchcase(ref.name.text, pattern)
     ]
     if as_json:
-        emit_json(
-            {
-                "refs": [
-                    {
-                        "approval": approval_json(approved),
-                        "head": record_json(ref.head),
-                        "kind": ref.kind,
-                        "name": ref.name.text,
-                    }
-                    for ref, approved in found
-                ]
-            }
-        )
+        from calstore.report.records import refs_json
+
+        emit_json(refs_json(found))
         return
     rows = [
         (

@@ -81,6 +81,7 @@ def serve(
     """
     from calstore.cli.identity import stamp
     from calstore.errors import Invalid
+    from calstore.serve.api import Api
     from calstore.serve.app import application, bound, running
     from calstore.serve.deposits import Deposits
     from calstore.serve.use_book import UseBook
@@ -97,7 +98,7 @@ def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with bound(host, port) as listening, UseBook(stamp) as book:
-        app = application(catalogue, book, access, deposits=deposits)
+        app = application(catalogue, book, access, deposits=deposits, more=Api(store).routes())
         for experiment, version in catalogue.experiments.items():
             typer.echo(f"{printable(experiment)}  {version.name}  {version.digest}")
         typer.echo(f"export LCLS_CALIB_HTTP={url_of(host, listening.getsockname()[1])}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,7 +12,6 @@ from calstore.cli.context import (
     AnyTypeArgument,
     JsonOption,
     VersionArgument,
-    approval_json,
     approval_text,
     emit_json,
     opened,
@@ -24,7 +22,7 @@ from calstore.cli.context import (
 
 if TYPE_CHECKING:
     from calstore.model.records import Record
-    from calstore.repository.version import CalibrationConstant, DetectorConstants, Version
+    from calstore.repository.version import CalibrationConstant, Version
 
 
 def show(
@@ -44,23 +42,15 @@ def show(
 
     Exit codes: 3 no such version, detector or type, 6 a manifest is damaged.
     """
-    from calstore.errors import NotFound
+    from calstore.report.show import constants_of, show_json
     from calstore.repository.approvals import approval_of
 
     store = opened(context)
     version = store[ref]
     approval = approval_of(store, version.digest)
-    keys = version.detectors if detector is None else (version.find(detector),)
-    found = [
-        constant for key in keys for constant in _constants(version.detector(key), type_name, run)
-    ]
-    if not found and (type_name is not None or run is not None):
-        at = "" if run is None else f" at run {run}"
-        what = f"{type_name or 'constants'} for {detector or 'any detector'}"
-        raise NotFound(f"no {what} in {version.name}{at}; calstore show {ref} lists all")
+    found = constants_of(version, detector, type_name, run)
     if as_json:
-        document = _document(version, found, detector is None)
-        emit_json({**document, "approval": approval_json(approval)})
+        emit_json(show_json(version, found, approval, whole=detector is None))
         return
     typer.echo(f"{version.name}  {version.digest}")
     if approval is not None:
@@ -75,22 +65,9 @@ def show(
         typer.echo(f"and {len(version.manifest.files)} other files")
 
 
-def _constants(
-    detector: DetectorConstants, type_name: str | None, run: int | None
-) -> Iterator[CalibrationConstant]:
-    from calstore.repository.version import CalibrationConstant
-
-    for name, by_range in detector.manifest.constants.items():
-        if type_name not in (None, name):
-            continue
-        winner = None if run is None else detector.timeline(name).at(run)
-        for runs, constant in by_range.items():
-            if run is None or runs == winner:
-                yield CalibrationConstant(detector, name, runs, constant)
-
-
 def _row(constant: CalibrationConstant) -> tuple[str, ...]:
     from calstore.model.arrays import ArrayReference
+    from calstore.report.show import is_used
 
     content = constant.constant.content
     detector = constant.detector
@@ -98,13 +75,9 @@ def _row(constant: CalibrationConstant) -> tuple[str, ...]:
         what = f"{content.dtype} {'×'.join(map(str, content.shape)) or 'scalar'}"
     else:
         what = f"file, {size_text(content.size)}"
-    remark = "" if _is_used(constant) else "no run gets it"
+    remark = "" if is_used(constant) else "no run gets it"
     row = (detector.source, constant.type_name, str(constant.runs), what, constant.digest.short)
     return (*row, remark)
-
-
-def _is_used(constant: CalibrationConstant) -> bool:
-    return constant.runs in constant.detector.timeline(constant.type_name).winners
 
 
 def _show_provenances(version: Version, constants: list[CalibrationConstant]) -> None:
@@ -174,47 +147,3 @@ def _show_derivation(constant: CalibrationConstant) -> None:
 def _told(record: Record) -> str:
     when = record.stamp.when[:19].replace("T", " ")
     return printable(f"{record.name}, {when} by {record.stamp.who}: {record.what}")
-
-
-def _document(
-    version: Version, constants: list[CalibrationConstant], whole: bool
-) -> dict[str, Any]:
-    files = version.manifest.files if whole else {}
-    return {
-        "constants": [_constant_json(constant) for constant in constants],
-        "files": [
-            {"path": path, "size": blob.size, "xxh128": blob.digest.hex}
-            for path, blob in files.items()
-        ],
-        "manifest": {
-            "sha256": version.reference.sha256.hex(),
-            "size": version.reference.size,
-            "xxh128": version.digest.hex,
-        },
-        "version": version.name,
-    }
-
-
-def _constant_json(constant: CalibrationConstant) -> dict[str, Any]:
-    from calstore.model.arrays import ArrayReference
-
-    content, source = constant.constant.content, constant.constant.source
-    derivation = constant.constant.derivation
-    is_array = isinstance(content, ArrayReference)
-    reference = content.content if isinstance(content, ArrayReference) else content
-    return {
-        "derivation": None if derivation is None else derivation.digest.hex,
-        "dtype": content.dtype if isinstance(content, ArrayReference) else None,
-        "group": constant.detector.group,
-        "kind": "array" if is_array else "blob",
-        "name": constant.constant.name or f"{constant.runs}.data",
-        "runs": str(constant.runs),
-        "sha256": reference.sha256.hex(),
-        "shape": list(content.shape) if isinstance(content, ArrayReference) else None,
-        "size": reference.size,
-        "source": constant.detector.source,
-        "type": constant.type_name,
-        "used": _is_used(constant),
-        "verbatim": None if source is None else source.digest.hex,
-        "xxh128": reference.digest.hex,
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -31,30 +31,12 @@ def used(
 
     records = uses_of(opened(context), experiment, run)
     if as_json:
-        uses = [_use_json(record) for record in records]
-        emit_json({"experiment": experiment, "run": run, "uses": uses})
+        from calstore.report.records import uses_json
+
+        emit_json(uses_json(experiment, run, records))
         return
     for record in records:
         _echo(record)
-
-
-def _use_json(record: Record) -> dict[str, Any]:
-    from calstore.repository.uses import version_of
-
-    assert record.use is not None
-    assert record.manifest is not None
-    who = record.stamp.who
-    return {
-        "client": record.use.client,
-        "command": record.use.command,
-        "digest": str(record.manifest.digest),
-        "given": {source: list(names) for source, names in record.use.given.items()},
-        "missing": list(record.use.missing),
-        "number": record.number,
-        "version": version_of(record),
-        "when": record.stamp.when,
-        "who": {"claimed": who.claimed, "host": who.host, "uid": who.uid, "user": who.user},
-    }
 
 
 def _echo(record: Record) -> None:

@@ -31,6 +31,11 @@ def approval_of(store: Store, digest: Digest) -> Record | None:
     return None if entry is None else entry.record
 
 
+def approvals_of(store: Store, digest: Digest) -> tuple[Record, ...]:
+    """All words about a set, the newest first; see `approval_of`."""
+    return tuple(entry.record for entry in logs.history(store.backend, approvals_log(digest)))
+
+
 def approval_finder(store: Store) -> Callable[[Digest], Record | None]:
     """`approval_of` for many sets: what there is is listed once."""
     there = set(logs.names(store.backend, _FAMILY))

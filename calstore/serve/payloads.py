@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
@@ -74,22 +74,22 @@ class BytesResponse(Response):
 
     def __init__(
         self,
-        data: bytes | memoryview,
+        parts: Sequence[bytes | memoryview],
         headers: Mapping[str, str],
         media_type: str = "application/octet-stream",
         status_code: int = 200,
     ) -> None:
         super().__init__(None, status_code, headers, media_type)
-        self._data = memoryview(data)
-        self.headers["content-length"] = str(self._data.nbytes)
+        self._parts = [memoryview(part).cast("B") for part in parts]
+        self.headers["content-length"] = str(sum(part.nbytes for part in self._parts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send all; the server waits for the reader between the pieces."""
         del receive
         start = {"status": self.status_code, "headers": self.raw_headers}
         await send({"type": "http.response.start", **start})
-        if scope["method"] != "HEAD":
-            for at in range(0, self._data.nbytes, _PIECE):
-                piece = self._data[at : at + _PIECE]
+        for part in self._parts if scope["method"] != "HEAD" else ():
+            for at in range(0, part.nbytes, _PIECE):
+                piece = part[at : at + _PIECE]
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})

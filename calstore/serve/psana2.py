@@ -108,7 +108,7 @@ class Psana2:
         except Corrupt as error:
             _log.error("%s", error)
             return Response(str(error), status_code=500)
-        return BytesResponse(data, {"ETag": f'"{served.id_data}"'})
+        return BytesResponse([data], {"ETag": f'"{served.id_data}"'})
 
     def _collections(self, database: str) -> list[str]:
         experiment = database.removeprefix("cdb_")

@@ -106,6 +106,46 @@ def get(backend: Backend, reference: ArrayReference) -> Array:
     return array
 
 
+def get_panel(backend: Backend, reference: ArrayReference, number: int) -> bytes:
+    """The verified bytes of one panel, little-endian; the others are not read.
+
+    Raises
+    ------
+    NotFound
+        When the array has no panel of that number.
+    Corrupt
+        When it is absent or is not what was stored.
+    """
+    layout = panels_of(reference.dtype, reference.shape)
+    if not 0 <= number < layout.count:
+        raise NotFound(f"{reference.digest} has the panels 0 to {layout.count - 1}; not {number}")
+    panels = panel_digests(backend, reference)
+    if not reference.content.size:
+        return b""
+    key = f"{key_of(ARRAYS, reference.digest)}/{_chunk_key(reference.shape)}"
+    where = backend.describe(key)
+    try:
+        encoded = _one_encoded(backend, key, reference, number)
+    except NotFound:
+        raise Corrupt(f"{where} is gone; restore it from a copy", key) from None
+    out = bytearray(layout.size)
+    wrong = shards.decode_panel(memoryview(encoded), reference.dtype, memoryview(out))
+    if wrong is None and xxh128(out) != panels[number]:
+        wrong = "its hash is wrong"
+    if wrong is not None:
+        raise Corrupt(f"{where}: panel {number} is damaged ({wrong}); restore it", key)
+    return bytes(out)
+
+
+def _one_encoded(backend: Backend, key: str, reference: ArrayReference, number: int) -> bytes:
+    if not reference.shape:
+        return backend.get(key)
+    count = panels_of(reference.dtype, reference.shape).count
+    footer = backend.get(key, -shards.footer_size(count))
+    begin, end = shards.place_of(footer, backend.size(key), count, number, key)
+    return backend.get(key, begin, end)
+
+
 def check_sha256(array: Array, reference: ArrayReference, where: str) -> None:
     """Raise `Corrupt` unless the SHA-256 of a verified array is right too."""
     panels = list(split(_bytes_of(array), reference.dtype, reference.shape))

@@ -100,6 +100,14 @@ def check_index(footer: Buffer, size: int, count: int, where: str, key: str) -> 
         raise Corrupt(f"{where} has {size} bytes, its index says otherwise; restore it", key)
 
 
+def place_of(footer: Buffer, size: int, count: int, number: int, key: str) -> tuple[int, int]:
+    """Where a panel begins and ends in a shard of ``size`` bytes that ends in this footer."""
+    check_index(footer, size, count, key, key)
+    index = np.frombuffer(memoryview(footer)[:-_CRC], dtype="<u8").reshape(-1, 2)
+    offset, length = index[number].tolist()
+    return offset, offset + length
+
+
 def codecs_json(dtype: str) -> list[dict[str, Any]]:
     """The codecs of a panel as ``zarr.json`` names them."""
     size = ITEM_SIZES[dtype]

@@ -1,0 +1,1 @@
+"""What is told of a store to machines: the documents that ``schemas/`` describes."""
