@@ -8,6 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import h11
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -59,7 +61,10 @@ class Guard:
             if message["type"] == "http.response.start":
                 told["status"] = message["status"]
             told["size"] += len(message.get("body", b""))
-            await asyncio.wait_for(send(message), REQUEST_S)
+            try:
+                await asyncio.wait_for(send(message), REQUEST_S)
+            except TimeoutError:
+                raise ClientDisconnect(f"a reader that took nothing for {REQUEST_S} s") from None
 
         try:
             refused = self._refused(scope)
@@ -67,14 +72,8 @@ class Guard:
                 await self.app(scope, _limited(receive), counted)
             else:
                 await refused(scope, receive, counted)
-        except TooSlow as error:
-            scope[FACTS].append(str(error))
-            if not told["status"]:
-                await _problem(408, str(error))(scope, receive, counted)
-        except TooLarge as error:
-            scope[FACTS].append(str(error))
-            if not told["status"]:
-                await _problem(413, str(error))(scope, receive, counted)
+        except ClientDisconnect as gone:
+            scope[FACTS].append(str(gone) or "the client went away")
         finally:
             self._open -= 1
             self._last = time.monotonic()
@@ -105,14 +104,6 @@ class Guard:
         return None
 
 
-class TooSlow(Exception):
-    """A body that does not come."""
-
-
-class TooLarge(Exception):
-    """A body without end."""
-
-
 def _limited(receive: Receive) -> Receive:
     """Receive, but not for ever and not without end."""
     started = time.monotonic()
@@ -124,13 +115,18 @@ def _limited(receive: Receive) -> Receive:
         try:
             message = await asyncio.wait_for(receive(), max(left, 0.0))
         except TimeoutError:
-            raise TooSlow(f"a body of which {size} bytes came in time") from None
+            raise _refusal(408, f"a body of which {size} bytes came in time") from None
         size += len(message.get("body", b""))
         if size > MAX_BODY:
-            raise TooLarge(f"a body of more than {MAX_BODY} bytes")
+            raise _refusal(413, f"a body of more than {MAX_BODY} bytes")
         return message
 
     return limited
+
+
+def _refusal(status: int, message: str) -> HTTPException:
+    """What the application answers with, whatever it was about to do."""
+    return HTTPException(status, message, headers={"Connection": "close"})
 
 
 def _problem(status: int, message: str) -> Response:
