@@ -2,8 +2,8 @@
 
     python benchmarks/serve.py [--clients 64] [--panels 16] [--rounds 3]
 
-Each client does what psana 2 does for an epix10ka2M: a detector's name, its documents, and the payload
-of each type. http.server has the payloads as files. Both are processes of their own; the clients
+Each client does what psana 2 does for an epix10ka2M: a detector's name, its documents, and the
+payload of each type. http.server has the payloads as files. Both are processes of their own; the clients
 are threads of one process that throw away what they get. Ratios of one run count, not its rates.
 """
 
@@ -197,7 +197,8 @@ def measure(
     time.sleep(1)
     seconds, (one,) = storm(port, 1, [], long)
     print(f"one client, nothing in memory: {one.size / seconds / 1e6:.0f} MB/s")
-    print(f"memory after one client: {memory_mb(ours, 'VmHWM')} MB; a run is {one.size / 1e6:.0f} MB")
+    print(f"memory after one client: {memory_mb(ours, 'VmHWM')} MB")
+    print(f"what a run needs: {one.size / 1e6:.0f} MB")
     ratios, documents = [], []
     for number in range(options.rounds):
         rates = []

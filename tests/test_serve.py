@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -164,63 +163,6 @@ def test_a_command_ends_with_its_own_code(folder: Path) -> None:
     assert told.code == 7
     assert told.out.startswith("http://127.0.0.1:")
     assert (absent.code, unknown.code) == (127, 3)
-
-
-CLIENT = """
-import sys
-import numpy as np
-from psana import DataSource
-run = next(DataSource(files=sys.argv[1]).runs())
-det = run.Detector("epix100")
-np.savez(sys.argv[2], **{name: found[0] for name, found in det.calibconst.items()})
-event = next(run.events())
-np.save(sys.argv[3], det.raw.calib(event))
-"""
-
-
-@with_psana
-@pytest.mark.parametrize("jwt", [{}, {"CALIB_JWT": "any"}], ids=["plain", "jwt"])
-def test_unmodified_psana_calibrates_with_the_dark_of_a_run(
-    jwt: dict[str, str], tmp_path: Path
-) -> None:
-    assert PSANA is not None
-    np.save(tmp_path / "raw.npy", frames(1, 60, 704, 768))
-    plan = {
-        "out": str(tmp_path / "r3.xtc2"),
-        "experiment": EXPERIMENT,
-        "run": 3,
-        "detectors": {"epix100": {"kind": "epix100", "serials": ["1-2-3"]}},
-        "steps": [{"frames": {"epix100": str(tmp_path / "raw.npy")}, "doc": {}}],
-    }
-    one_process = {
-        "PS_PARALLEL": "none",
-        "OMPI_ALLOW_RUN_AS_ROOT": "1",
-        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    }
-    environment = {**os.environ, **one_process}
-    script = Path(__file__).with_name("xtc2_files.py")
-    subprocess.run([PSANA, script, json.dumps(plan)], env=environment, check=True)
-    assert run("init", folder=tmp_path).code == 0
-    assert run("dark", EXPERIMENT, 3, "--from", tmp_path / "r3.xtc2", folder=tmp_path).code == 0
-    np.save(tmp_path / "gain.npy", np.full((704, 768), 2, np.float32))
-    place = (f"{EXPERIMENT}/main", "epix100", "pixel_gain", "0-end", "gain.npy")
-    assert run("set", *place, folder=tmp_path).code == 0
-    (tmp_path / "client.py").write_text(CLIENT)
-
-    words = ("run", f"{EXPERIMENT}/main", "--", PSANA, "client.py", "r3.xtc2", "c.npz", "calib.npy")
-    done = spawn(*words, folder=tmp_path, environment={**one_process, **jwt})
-
-    assert done.code == 0, done.err
-    stored = calstore.open(tmp_path / ".calstore")[f"{EXPERIMENT}/main"]["epix100"].at(run=3)
-    with np.load(tmp_path / "c.npz") as found:
-        assert sorted(found) == sorted(stored)
-        for name in found:
-            assert np.array_equal(found[name], stored[name].array)
-            assert found[name].dtype == NOMINAL_DTYPES[name]
-    first = np.load(tmp_path / "raw.npy")[0].astype(np.float32)
-    expected = (first - stored["pedestals"].array) / 2
-    good = stored["pixel_status"].array == 0
-    assert np.allclose(np.load(tmp_path / "calib.npy")[good], expected[good], atol=1e-3)
 
 
 @pytest.fixture(autouse=True)

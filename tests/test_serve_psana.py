@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from psana2_client import (
 from service import Service
 
 import calstore
+from calstore.model.psana2 import NOMINAL_DTYPES
 from calstore.repository.store import Store, init_store
 
 EXPERIMENT = "mfx101332224"
@@ -41,6 +45,7 @@ SHAPES = {
     "opal": (256, 320),
 }
 SOURCES = {"epix100": "epix100", "epix10ka": "epixquad", "jungfrau": "jungfrau", "opal": "atmopal"}
+PICKLE = Path("/dev/shm/calibconst.pkl")
 XTC2 = REAL_TREE.parent / "xtc2"
 
 
@@ -78,7 +83,7 @@ def same(found: dict[str, np.ndarray], stored: dict[str, Any]) -> bool:
     )
 
 
-def read(folder: Path, out: str, *words: object, **environment: str) -> Outcome:
+def read(folder: Path, *words: object, **environment: str) -> Outcome:
     return spawn(*words, folder=folder, environment={**ONE_PROCESS, **environment})
 
 
@@ -134,7 +139,7 @@ def test_every_kind_of_detector_gets_its_constants(
     stored = versions(store, REF, 1, tuple(SHAPES))
     words = reader_words(tmp_path, "c.npz", ",".join(stored), folder / "r7.xtc2")
 
-    done = read(tmp_path, "c.npz", "run", REF, reachable, "--", *words)
+    done = read(tmp_path, "run", REF, reachable, "--", *words)
 
     assert done.code == 0, done.err
     found = constants_read(tmp_path / "c.npz")
@@ -190,7 +195,7 @@ def test_real_runs_get_their_constants(
     put_version(store, f"{experiment}/main", {(kind, name, serials): stored})
     words = reader_words(tmp_path, "c.npz", name, XTC2 / file)
 
-    done = read(tmp_path, "c.npz", "run", f"{experiment}/main", "--", *words)
+    done = read(tmp_path, "run", f"{experiment}/main", "--", *words)
 
     assert done.code == 0, done.err
     assert same(constants_read(tmp_path / "c.npz")[name], stored)
@@ -228,7 +233,7 @@ def test_panels_that_changed_places_get_their_own_numbers(
     stored = versions(store, REF, 1, ("epix10ka",))["epixquad"]
     words = reader_words(tmp_path, "c.npz", "epixquad", folder / "r8.xtc2")
 
-    done = read(tmp_path, "c.npz", "run", REF, "--", *words)
+    done = read(tmp_path, "run", REF, "--", *words)
 
     assert done.code == 0, done.err
     found = constants_read(tmp_path / "c.npz")["epixquad"]
@@ -250,9 +255,9 @@ def test_strange_panels_get_nothing_and_stop_the_command(
     )
     words = reader_words(tmp_path, "c.npz", "epixquad", folder / "r9.xtc2")
 
-    stopped = read(tmp_path, "", "run", REF, "--", words[0], script, folder / "r9.xtc2", 50)
+    stopped = read(tmp_path, "run", REF, "--", words[0], script, folder / "r9.xtc2", 50)
     allowed = read(
-        tmp_path, "", "run", REF, "--allow-missing", "--", words[0], script, folder / "r9.xtc2", 0
+        tmp_path, "run", REF, "--allow-missing", "--", words[0], script, folder / "r9.xtc2", 0
     )
 
     assert stopped.code == 3
@@ -264,28 +269,112 @@ def test_strange_panels_get_nothing_and_stop_the_command(
 
 
 @with_psana
-def test_the_pickle_needs_no_service(folder: Path, store: Store, tmp_path: Path) -> None:
-    if os.access("/dev/shm/calibconst.pkl", os.F_OK):
-        pytest.skip("somebody has constants prefetched on this host")
-    stored = versions(store, REF, 1, tuple(SHAPES))
-    words = reader_words(tmp_path, "c.npz", ",".join(stored), folder / "r7.xtc2", how="cache")
-    nowhere = {"LCLS_CALIB_HTTP": "http://127.0.0.1:9/ws"}
-    of_data = ("--from", folder / "r7.xtc2", "--psana-python", PSANA)
+@pytest.mark.parametrize("how", ["service", "jwt", "cache"])
+def test_the_whole_way_from_a_dark_to_calibrated_frames(
+    how: str, tmp_path: Path, memory_path: Path
+) -> None:
+    assert PSANA is not None
+    dark = np.random.default_rng(1).normal(2000, 5, (60, 704, 768)).round().astype(np.uint16)
+    np.save(memory_path / "dark.npy", dark)
+    np.save(memory_path / "data.npy", dark[:1] + 100)
+    detectors = {"epix100": {"kind": "epix100", "serials": ["1-2-3"]}}
+    dark_file, data_file = memory_path / "r3.xtc2", memory_path / "r4.xtc2"
+    write_runs(
+        *(
+            {
+                "out": str(path),
+                "experiment": EXPERIMENT,
+                "run": number,
+                "detectors": detectors,
+                "steps": [{"frames": {"epix100": str(memory_path / frames)}, "doc": {}}],
+            }
+            for path, number, frames in ((dark_file, 3, "dark.npy"), (data_file, 4, "data.npy"))
+        )
+    )
+    np.save(tmp_path / "gain.npy", np.full((704, 768), 2, np.float32))
+    for words in (
+        ("init",),
+        ("dark", EXPERIMENT, 3, "--from", dark_file),
+        ("set", REF, "epix100", "pixel_gain", "0-end", "gain.npy"),
+    ):
+        made = run(*words, folder=tmp_path)
+        assert made.code == 0, made.err
 
-    made = read(tmp_path, "", "prefetch", REF, 7, *of_data)
+    if how == "cache":
+        done = _with_pickle(tmp_path, data_file)
+    else:
+        words = reader_words(tmp_path, "c.npz", "epix100", data_file)
+        jwt = {"CALIB_JWT": "any"} if how == "jwt" else {}
+        done = read(tmp_path, "run", REF, "--", *words, **jwt)
+
+    assert done.code == 0, done.err
+    stored = calstore.open(tmp_path / ".calstore")[REF]["epix100"].at(run=4)
+    found = constants_read(tmp_path / "c.npz")["epix100"]
+    assert found.keys() - {"calib"} == set(stored)
+    for name, constant in stored.items():
+        assert found[name].dtype == NOMINAL_DTYPES[name]
+        assert np.array_equal(found[name], constant.array)
+    expected = (dark[0].astype(np.float32) + 100 - stored["pedestals"].array) / 2
+    good = stored["pixel_status"].array == 0
+    assert good.mean() > 0.99
+    assert np.allclose(found["calib"][good], expected[good], atol=1e-3)
+
+
+def _with_pickle(folder: Path, data: Path) -> Outcome:
+    """As AMI does: constants fetched before, and no service."""
+    if PICKLE.exists():
+        pytest.skip("somebody has constants prefetched on this host")
+    made = read(folder, "prefetch", REF, 4, "--from", data, "--psana-python", PSANA)
+    assert made.code == 0, made.err
     try:
         done = subprocess.run(
-            words, env={**os.environ, **ONE_PROCESS, **nowhere}, capture_output=True, check=False
+            reader_words(folder, "c.npz", "epix100", data, how="cache"),
+            env={**os.environ, **ONE_PROCESS, "LCLS_CALIB_HTTP": "http://127.0.0.1:9/ws"},
+            capture_output=True,
+            check=False,
         )
     finally:
-        Path("/dev/shm/calibconst.pkl").unlink(missing_ok=True)
+        PICKLE.unlink(missing_ok=True)
+    return Outcome(done.returncode, "", done.stderr.decode(errors="replace"), b"")
+
+
+@with_psana
+def test_the_pickle_has_every_kind_of_detector(folder: Path, store: Store, tmp_path: Path) -> None:
+    stored = versions(store, REF, 1, tuple(SHAPES))
+    to = tmp_path / "calibconst.pkl"
+
+    made = read(
+        *(tmp_path, "prefetch", REF, 7, "--to", to, "--from", folder / "r7.xtc2"),
+        *("--psana-python", PSANA),
+    )
 
     assert made.code == 0, made.err
-    assert done.returncode == 0, done.stderr
-    found = constants_read(tmp_path / "c.npz")
-    assert all(same(found[name], stored[name]) for name in stored)
+    with to.open("rb") as file:
+        found = pickle.load(file)
+    assert set(stored) < found["det_info"].keys() == found["calib_const"].keys()
+    for name, of_detector in stored.items():
+        taken = {key: np.array(data) for key, (data, _) in found["calib_const"][name].items()}
+        assert same(taken, of_detector)
     (use,) = json.loads(run("used", EXPERIMENT, 7, "--json", folder=tmp_path).out)["uses"]
-    assert use["client"] == "file:/dev/shm/calibconst.pkl"
+    assert use["client"] == f"file:{to}"
+
+
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="there is no mpirun on this machine")
+def test_all_ranks_of_a_job_reach_its_service(store: Store, tmp_path: Path) -> None:
+    versions(store, REF, 1, ("opal",))
+    script = tmp_path / "ask.py"
+    script.write_text(
+        "import os, urllib.request as r\n"
+        "url = os.environ['LCLS_CALIB_HTTP'] + '/calib_ws/'\n"
+        "token = {'Authorization': 'Bearer ' + os.environ['CALIB_JWT']}\n"
+        "print(r.urlopen(r.Request(url, headers=token)).read().decode(), flush=True)\n"
+    )
+    mpirun = ("mpirun", "--allow-run-as-root", "--oversubscribe", "-n", 3, "-x", "CALIB_JWT")
+
+    done = read(tmp_path, "run", REF, "--reachable", "--", *mpirun, sys.executable, script)
+
+    assert done.code == 0, done.err
+    assert done.out.count(f"cdb_{EXPERIMENT}") == 3
 
 
 NOTEBOOK = """

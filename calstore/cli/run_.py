@@ -63,7 +63,16 @@ def run_(
     constants for a detector.
     """
     from calstore.cli.identity import stamp
-    from calstore.cli.serve import LOOPBACK, catalogue_of, log_to_stderr, sandboxes_of, url_of
+    from calstore.cli.serve import (
+        LOOPBACK,
+        catalogue_of,
+        log_to_stderr,
+        require_extra,
+        sandboxes_of,
+        url_of,
+    )
+
+    require_extra()
     from calstore.serve.access import Access, new_token
     from calstore.serve.app import application, bound, running
     from calstore.serve.deposits import Deposits

@@ -81,6 +81,8 @@ def serve(
     """
     from calstore.cli.identity import stamp
     from calstore.errors import Invalid
+
+    require_extra()
     from calstore.serve.api import Api
     from calstore.serve.app import application, bound, running
     from calstore.serve.deposits import Deposits
@@ -106,6 +108,16 @@ def serve(
             typer.echo(f"export CALIB_JWT=$(cat {printable(str(token_file))})")
         with running(app, listening):
             ended.wait()
+
+
+def require_extra() -> None:
+    """Raise `NotFound` where what the service is built upon is not installed."""
+    from importlib.util import find_spec
+
+    from calstore.errors import NotFound
+
+    if any(find_spec(name) is None for name in ("starlette", "uvicorn")):
+        raise NotFound("the service needs more packages: pip install 'calstore[serve]'")
 
 
 def url_of(host: str, port: int) -> str:

@@ -48,7 +48,8 @@ def _echo(record: Record) -> None:
     when = stamp.when[:16].replace("T", " ")
     by = f"  {use.command}" if use.command else ""
     typer.echo(printable(f"{when}  {stamp.who} for {use.client}{by}"))
-    typer.echo(printable(f"  {version_of(record)}  {manifest.digest}"))
+    named = dict.fromkeys((version_of(record), str(manifest.digest)))
+    typer.echo(printable(f"  {'  '.join(named)}"))
     for source, names in use.given.items():
         typer.echo(printable(f"  {source}: {', '.join(names)}"))
     for unique in use.missing:
