@@ -3,8 +3,9 @@
     python benchmarks/serve.py [--clients 64] [--panels 16] [--rounds 3]
 
 Each client does what psana 2 does for an epix10ka2M: a detector's name, its documents, and the
-payload of each type. http.server has the payloads as files. Both are processes of their own; the clients
-are threads of one process that throw away what they get. Ratios of one run count, not its rates.
+payload of each type. http.server has the payloads as files. Both are processes of their own; the
+clients are threads of one process that throw away what they get. Ratios of one run count, not its
+rates.
 """
 
 from __future__ import annotations
