@@ -99,7 +99,7 @@ def run_(
             url = url_of(host, listening.getsockname()[1])
             code = _run(command, _environment(url, token), lacks)
         if book.missed and not allow_missing:
-            _refuse(catalogue, book.missed)
+            _refuse(catalogue, book.missed, code)
     raise typer.Exit(code)
 
 
@@ -156,7 +156,7 @@ def _forwarding(process: subprocess.Popen[bytes]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _refuse(catalogue: Catalogue, missed: tuple[str, ...]) -> None:
+def _refuse(catalogue: Catalogue, missed: tuple[str, ...], code: int) -> None:
     from calstore.errors import NotFound
     from calstore.repository.psana2 import long_names
 
@@ -164,7 +164,7 @@ def _refuse(catalogue: Catalogue, missed: tuple[str, ...]) -> None:
     there = "\n  ".join(long_names(version)) or "nothing"
     listed = "\n  ".join(missed)
     raise NotFound(
-        f"{version.name} has no constants for\n  {listed}\nwhich the run has, so the command was "
-        f"stopped; the version has\n  {there}\nMake them with calstore dark, or go on without: "
-        "--allow-missing"
+        f"{version.name} has no constants for\n  {listed}\nwhich the run has; the command was "
+        f"stopped, or had ended ({code}). The version has\n  {there}\nMake them with calstore "
+        "dark, or go on without: --allow-missing"
     )

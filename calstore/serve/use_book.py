@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 QUIET_S: Final = 3.0
 """A client that asked nothing for so long has got what it wants for the run."""
 
+LONGEST_S: Final = 60.0
+"""So long a client that never is quiet waits for its record."""
+
 MOST_KNOWN: Final = 10_000
 _log = logging.getLogger("calstore.serve")
 
@@ -38,6 +41,7 @@ class _Asked:
 class _Client:
     """What one client asked since it last was quiet."""
 
+    first: float = 0.0
     last: float = 0.0
     runs: dict[tuple[str, int, str], _Asked] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
@@ -113,8 +117,9 @@ class UseBook:
             return tuple(self._missed)
 
     def _client(self, name: str) -> _Client:
-        found = self._clients.setdefault(name, _Client())
-        found.last = time.monotonic()
+        now = time.monotonic()
+        found = self._clients.setdefault(name, _Client(first=now))
+        found.last = now
         return found
 
     def _write(self) -> None:
@@ -132,7 +137,11 @@ class UseBook:
 
     def _ready(self) -> list[str]:
         now = time.monotonic()
-        return [name for name, client in self._clients.items() if now - client.last > QUIET_S]
+        return [
+            name
+            for name, client in self._clients.items()
+            if now - client.last > QUIET_S or now - client.first > LONGEST_S
+        ]
 
     def _record(self, name: str, client: _Client) -> None:
         for asked in client.runs.values():
@@ -145,10 +154,10 @@ class UseBook:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             self._known.add(known)
-            use = Use(name, self._command, given, missing)
             try:
+                use = Use(name, self._command, given, missing)
                 record_use(asked.version, asked.experiment, asked.run, use, self._stamp())
-            except CalstoreError as error:
+            except (CalstoreError, OSError) as error:
                 if self._says:
                     _log.warning("uses are not recorded: %s", error)
                 self._says = False
