@@ -28,10 +28,13 @@ from os_calls import VERBS, InterruptedCalls
 
 from calstore.errors import CalstoreError, Conflict, Corrupt, NotFound
 from calstore.frames.npy import Labels, open_npy
+from calstore.model.documents import Document
 from calstore.model.runs import RunRange
 from calstore.repository.branch import delete_ref, fork
 from calstore.repository.dark import DarkRequest, dark
 from calstore.repository.dark_plan import Data
+from calstore.repository.deposit import deposit
+from calstore.repository.documents import Deposit, put_content
 from calstore.repository.import_tree import import_tree
 from calstore.repository.materialize import materialize
 from calstore.repository.set_constant import set_constant
@@ -62,7 +65,26 @@ def dark_run(store: Store, trees: Path) -> object:
     return dark(store, request, [Data(9, source, source.contents())], stamp())
 
 
+def deposit_one(store: Store, trees: Path) -> object:
+    del trees
+    fields = {
+        "_id": "6" * 24,
+        "ctype": "pedestals",
+        "data_dtype": "float32",
+        "data_shape": "(3, 4)",
+        "data_type": "ndarray",
+        "id_data": "7" * 24,
+        "longname": "epix100_1-2-3",
+        "run": 5,
+        "run_end": "end",
+    }
+    document = Document.parsed(fields)
+    content = put_content(store, document, VALUES.tobytes())
+    return deposit(store, MAIN, [Deposit("cdb_cxis0113", document, content)], "one", stamp())
+
+
 COMMANDS = {
+    "deposit": Command(MAIN, deposit_one),
     "import": Command(MAIN, lambda store, trees: import_tree(store, trees / "2", MAIN, stamp())),
     "import-new": Command(
         "cxis0113/new",

@@ -359,6 +359,33 @@ def test_the_pickle_has_every_kind_of_detector(folder: Path, store: Store, tmp_p
     assert use["client"] == f"file:{to}"
 
 
+@with_psana
+def test_a_followed_pickle_goes_with_its_ref(folder: Path, store: Store, tmp_path: Path) -> None:
+    stored = versions(store, REF, 1, ("epix10ka",))["epixquad"]
+    to = tmp_path / "calibconst.pkl"
+    words = (sys.executable, "-m", "calstore", "prefetch", REF, "8", "--to", str(to), "--follow")
+    more = ("--from", str(folder / "r8.xtc2"), "--psana-python", str(PSANA))
+
+    with subprocess.Popen(
+        [*words, *more], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        given = process.stdout.readline()
+        np.save(tmp_path / "new.npy", stored["pedestals"] + 1)
+        place = (REF, "epixquad", "pedestals", "8-8", "new.npy")
+        assert run("set", *place, folder=tmp_path).code == 0
+        second = process.stdout.readline()
+        process.terminate()
+
+    assert f"{REF}@1" in first
+    assert "epixquad: pedestals, pixel_gain" in given
+    assert f"{REF}@2" in second
+    with to.open("rb") as file:
+        found = pickle.load(file)["calib_const"]["epixquad"]["pedestals"][0]
+    assert np.array_equal(found, stored["pedestals"][:, [1, 0, 3, 2]] + 1)
+
+
 @pytest.mark.skipif(shutil.which("mpirun") is None, reason="there is no mpirun on this machine")
 def test_all_ranks_of_a_job_reach_its_service(store: Store, tmp_path: Path) -> None:
     versions(store, REF, 1, ("opal",))

@@ -428,3 +428,19 @@ def test_it_ends_at_a_signal_with_its_uses_kept(store: Store, tmp_path: Path) ->
     assert "run 5" in said
     assert len(uses_of(store, EXPERIMENT, 5)) == 1
     assert os.access(tmp_path, os.R_OK)
+
+
+def test_a_text_for_panels_in_another_order_is_not_given_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = init_store(tmp_path / ".calstore", "0" * 32)
+    both = {"pedestals": np.zeros((2, 4, 4), np.float32), "geometry": "# 1, then 2\n"}
+    put_version(store, REF, {("jungfrau", "jungfrau", ("1", "2")): both})
+
+    with Service(store, REF) as service, caplog.at_level(logging.WARNING, "calstore.serve"):
+        turned = service.constants("jungfrau_2_1", 5)
+        as_it_is = service.constants("jungfrau_1_2", 5)
+
+    assert list(turned) == ["pedestals"]
+    assert sorted(as_it_is) == ["geometry", "pedestals"]
+    assert any("geometry not given" in record.getMessage() for record in caplog.records)

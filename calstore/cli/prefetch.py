@@ -131,5 +131,7 @@ def _say(version: Version, done: tuple[Gathered, int], to: Path) -> None:
         typer.echo(printable(f"  {name}: {', '.join(types)}"))
     for unique in gathered.missing:
         warn(f"nothing for {unique}")
+    for told in gathered.withheld:
+        warn(f"not for the panels of this run, so not given: {told}")
     for stale in sorted(to.absolute().parent.glob("*_calibc_cache.pkl")):
         warn(f"{stale} keeps psana's maps of a geometry, which may be another; remove it")

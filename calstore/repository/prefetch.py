@@ -17,7 +17,7 @@ from calstore.model.detectors import signal_mask
 from calstore.model.psana2 import parse_long_name, short_name, short_number
 from calstore.model.records import Stamp
 from calstore.model.uses import Use
-from calstore.repository.psana2 import Served, served
+from calstore.repository.psana2 import Served, served, withheld
 from calstore.repository.uses import record_use
 from calstore.repository.version import Version
 
@@ -39,10 +39,13 @@ class Gathered:
         Detector, by its name in the data → type → array or text, and psana's document.
     missing
         Unique ids of detectors with pixels of which the version has nothing.
+    withheld
+        Detectors and types that are of no use for the run's panels, in a line of text each.
     """
 
     constants: Mapping[str, Mapping[str, tuple[Any, Mapping[str, Any]]]]
     missing: tuple[str, ...]
+    withheld: tuple[str, ...] = ()
 
     @property
     def given(self) -> dict[str, tuple[str, ...]]:
@@ -75,7 +78,12 @@ def gather(
             f"{version.name} has no constants at run {run} for\n  {listed}\nMake them with "
             "calstore dark, or allow them to be missing"
         )
-    return Gathered({name: _constants(each) for name, each in found.items()}, missing)
+    told = {name: withheld(each, run) for name, each in found.items()}
+    return Gathered(
+        {name: _constants(each) for name, each in found.items()},
+        missing,
+        tuple(f"{name}: {', '.join(types)}" for name, types in told.items() if types),
+    )
 
 
 def prefetch(

@@ -170,6 +170,18 @@ def served(version: Version, long: str, run: int) -> tuple[Served, ...]:
     return ()
 
 
+def withheld(found: Sequence[Served], run: int) -> tuple[str, ...]:
+    """The types that the detector has at the run, and that are of no use for the asked panels.
+
+    They are of other panels, or of all of them in one piece: a text such as a geometry cannot be
+    re-ordered.
+    """
+    if not found:
+        return ()
+    there = found[0].constant.detector.at(run)
+    return tuple(sorted(set(there) - {each.constant.type_name for each in found}))
+
+
 def listed(version: Version, long: str) -> Iterator[Served]:
     """All that a version has for exactly these panels, each with its whole range of runs.
 

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from calstore.errors import CalstoreError, Corrupt
 from calstore.model.detectors import signal_mask
 from calstore.model.psana2 import MAX_RUN, parse_long_name
-from calstore.repository.psana2 import long_names
+from calstore.repository.psana2 import long_names, withheld
 from calstore.serve.guard import FACTS
 from calstore.serve.payloads import BytesResponse, Payloads
 from calstore.serve.query import Query, asked_of
@@ -186,6 +186,13 @@ class Psana2:
         given = [(each.constant.detector.source, each.constant.type_name) for each in found]
         if given:
             self.book.given(client, version, experiment, run, given)
+            if names := withheld(found, run):
+                _log.warning(
+                    "%s: %s not given to the panels of %s, for which it is not",
+                    version.name,
+                    ", ".join(names),
+                    found[0].long,
+                )
         elif (long := self.catalogue.long_name(short)) is not None:
             _log.warning("%s has nothing for %s at run %d", version.name, long, run)
             self.book.missing(client, long)
