@@ -193,6 +193,14 @@ def test_a_new_detector_gets_its_name_and_its_constants(store: Store, service: S
         "POST", "cdb_detnames/jungfrau/", json.dumps({**name, "long": "jungfrau_9-9"}).encode()
     )
 
+    odd = [
+        tool.send("POST", "cdb_detnames/jungfrau/", json.dumps({**name, "short": short}).encode())[
+            0
+        ]
+        for short in ("jungfrau_x", "epix_000001", "jungfrau_", "jungfrau_" + "9" * 40, "")
+    ]
+
+    assert odd == [400] * 5
     assert known == []
     assert (registered[0], told[0], taken[0]) == (200, 200, 400)
     assert np.array_equal(service.constants("jungfrau_8-1", 7)["pedestals"], values(5))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from calstore.errors import Conflict, NotFound
+from calstore.errors import Conflict, Invalid, NotFound
 from calstore.model.documents import Document
 from calstore.model.psana2 import SHORT_NUMBERS, parse_long_name, short_name, short_number
 from calstore.repository.psana2 import Served, listed, long_names, served
@@ -136,13 +136,18 @@ class Catalogue:
 
         Raises
         ------
+        Invalid
+            When it is not of the form ``<type>_<digits>``.
         Conflict
             When other panels have it.
         """
         kind, _ = parse_long_name(long)
+        number = short.removeprefix(f"{kind}_")
+        if number == short or not (number.isdecimal() and number.isascii() and len(number) < 10):
+            raise Invalid(f"{short!r:.60} is no short name of {long:.200}; write {kind}_000001")
         with self._lock:
-            if self._longs.get(short, long) != long or short.partition("_")[0] != kind:
-                raise Conflict(f"{short} is no name for {long}; it is of {self._longs.get(short)}")
+            if self._longs.get(short, long) != long:
+                raise Conflict(f"{short} is the name of {self._longs[short]:.200} already")
             if len(self._shorts) >= MAX_NAMES:
                 raise Conflict(f"{MAX_NAMES} names of detectors were told; start anew")
             self._shorts[long] = short

@@ -145,7 +145,7 @@ class Psana2:
             return []
         if not self.catalogue.knows(long):
             if signal_mask(kind) is not None and parse_long_name(long)[0] == kind:
-                _log.warning("no version has constants for the panels of %s", long)
+                _log.warning("no version has constants for the panels of %.200r", long)
                 self.book.missing(client, long)
             return []
         return [self._name(long)]
