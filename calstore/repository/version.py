@@ -25,6 +25,7 @@ from calstore.views.resolve import Timeline
 if TYPE_CHECKING:
     import numpy as np
 
+    from calstore.correct.corrections import Correction, Corrections
     from calstore.model.derivations import DerivationManifest
     from calstore.repository.provenance import Provenance
 
@@ -174,6 +175,49 @@ class RunConstants(Mapping[str, "CalibrationConstant"]):
             )
         constant = detector.manifest.constants[type_name][runs]
         return CalibrationConstant(detector, type_name, runs, constant)
+
+    def correction(self, wanted: Corrections | None = None) -> Correction:
+        """The corrections that these constants allow, for any number of frames.
+
+        ``None`` is for all that there are constants for.
+
+        Raises
+        ------
+        NotFound
+            When a constant that is asked for is not there.
+        Invalid
+            When constants do not fit each other.
+        """
+        from calstore.repository.corrected import correction
+
+        return correction(self, wanted)
+
+    def correct(
+        self,
+        raw: np.ndarray[Any, np.dtype[Any]],
+        wanted: Corrections | None = None,
+        configuration: np.ndarray[Any, np.dtype[Any]] | None = None,
+    ) -> np.ndarray[Any, np.dtype[Any]]:
+        """A raw frame, corrected: float32, in keV where a gain is applied, else in ADU.
+
+        Takes the constants from the store each time; for many frames see `correction`, which
+        names the errors.
+        """
+        return self.correction(wanted)(raw, configuration)
+
+    def image(self, frame: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+        """A frame or a constant of one gain mode, assembled: ``(row, column)``, 0 between panels.
+
+        Raises
+        ------
+        NotFound
+            When the run gets no geometry.
+        Invalid
+            When the geometry places another number of pixels.
+        """
+        from calstore.repository.corrected import image
+
+        return image(self, frame)
 
     def __iter__(self) -> Iterator[str]:
         return (
