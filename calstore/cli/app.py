@@ -23,6 +23,7 @@ from calstore.cli import (
     diff,
     fork,
     get,
+    image,
     import_,
     init,
     log,
@@ -68,6 +69,7 @@ app.command("show")(show.show)
 app.command("coverage")(coverage.coverage)
 app.command("diff")(diff.diff)
 app.command("get")(get.get)
+app.command("image")(image.image)
 app.command("fork")(fork.fork)
 app.command("tag")(tag.tag)
 app.add_typer(runs.app, name="runs")

@@ -5,6 +5,7 @@ The other end is `calstore.frames.psana_bridge`, where the messages are describe
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import json
 import mmap
@@ -15,6 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -76,6 +78,16 @@ class PsanaFrames:
             closing(_blocks(bridge, self.mode)) as blocks,
         ):
             yield blocks
+
+    def configuration(self, detector: str, step: int) -> Array | None:
+        """The bits of the gain mode of each pixel in a step; see `FrameSource.configuration`."""
+        asked = {**self.question, "ask": "configuration", "detector": detector, "step": step}
+        with _started(self.python, self.environment, asked) as bridge:
+            answer = bridge.read("configuration")
+        if not answer["shape"]:
+            return None
+        data = zlib.decompress(base64.b64decode(answer["bits"]))
+        return np.frombuffer(data, np.uint8).reshape(answer["shape"])
 
     def evidence(self) -> tuple[Evidence, ...]:
         """The files as they are now."""

@@ -5,8 +5,8 @@ its own. `calstore.frames.psana` starts it and speaks with it:
 
 * Each message, either way, is its length (4 bytes, little-endian) and that many bytes of JSON.
 * The first message in, on stdin, is the question; ``{"free": DETECTOR}`` gives a slot back.
-* Out come ``hello``, then ``contents``; or ``ring`` (once per detector), ``block`` …, ``end``; or
-  an ``error`` with its kind and a text.
+* Out come ``hello``, then ``contents``; or ``configuration``; or ``ring`` (once per detector),
+  ``block`` …, ``end``; or an ``error`` with its kind and a text.
 * Frames go through memory shared by way of the file descriptor that the question names: a detector
   has two slots there, which are filled in turn. The memory has no name, so none is left behind.
 * When stdin ends, whoever asked is gone, and so is this process.
@@ -16,6 +16,7 @@ What psana prints goes to stderr.
 
 from __future__ import annotations
 
+import base64
 import glob
 import importlib.util
 import json
@@ -26,6 +27,7 @@ import struct
 import sys
 import threading
 import traceback
+import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
@@ -304,6 +306,17 @@ class Psana2:
             "unique": {str(k): str(v) for k, v in self.run.get_filtered_detinfo().items()},
         }
 
+    def configuration(self, name: str, number: int) -> Any:
+        """The control bits of the pixels of a detector in a step; ``None`` where it has none."""
+        if name not in self.faces:
+            raise Refused("not-found", "no detector %s in %s" % (name, ", ".join(self.files)))
+        steps = self._steps()
+        if number >= len(steps):
+            raise Refused("not-found", "there are %d steps, and no step %d" % (len(steps), number))
+        for time in steps[number].begins:
+            self.run._update_envstore_from_dgrams(self._event_at(time)._dgrams)
+        return self.bits(name)
+
     def _learn(self, shapes: dict[str, Any], event: Any) -> None:
         for name in self.faces:
             frame = self.frame(name, event) if name not in shapes else None
@@ -540,6 +553,10 @@ class Psana1:
         """The steps of the run, each with its events."""
         for step in self.run.steps():
             yield step, step.events()
+
+    def configuration(self, name: str, number: int) -> Any:
+        """Not given here: the bits of each event are the step's own."""
+        raise Refused("invalid", "psana of LCLS-I is not asked for the configuration of %s" % name)
 
     def contents(self) -> dict[str, Any]:
         """What the run holds; all of it is read for the steps, which small data make cheap."""
@@ -807,6 +824,15 @@ def answer(channel: Channel) -> None:
     source = opened(question)
     if question["ask"] == "frames":
         Reader(channel, source).read()
+        return
+    if question["ask"] == "configuration":
+        bits = source.configuration(question["detector"], question["step"])
+        packed = (
+            b"" if bits is None else zlib.compress(np.ascontiguousarray(bits, np.uint8).tobytes())
+        )
+        shape = [] if bits is None else list(bits.shape)
+        text = base64.b64encode(packed).decode()
+        channel.send(kind="configuration", bits=text, shape=shape)
         return
     channel.send(
         kind="contents",

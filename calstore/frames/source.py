@@ -158,6 +158,14 @@ class FrameSource(Protocol):
         """
         ...
 
+    def configuration(self, detector: str, step: int) -> Array | None:
+        """The bits of the gain mode of each pixel in a step, ``(segment, row, column)``, uint8.
+
+        Those of psana/detector/UtilsEpix10ka.py: 4 and 8 of the pixel, 16 of its chip. ``None``
+        where the data have none, as for a detector whose raw values tell the mode alone.
+        """
+        ...
+
     def evidence(self) -> tuple[Evidence, ...]:
         """The files that it is read from."""
         ...

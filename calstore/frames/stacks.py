@@ -115,6 +115,10 @@ class StackedFrames:
             for block in self._blocks(name, step, selection, part)
         )
 
+    def configuration(self, detector: str, step: int) -> None:
+        """Nothing: bare frames have no configuration beside them."""
+        del detector, step
+
     def evidence(self) -> tuple[Evidence, ...]:
         """The file as it is now."""
         found = self.path.stat()
