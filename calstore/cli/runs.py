@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,8 +18,8 @@ from calstore.cli.context import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from calstore.model.marks import RunMark
     from calstore.model.records import Record
+    from calstore.report.runs import MarkedRuns
 
 ExperimentArgument = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="As xppn4116.")]
 RunArgument = Annotated[int, typer.Argument(metavar="RUN", min=0, help="The run.")]
@@ -162,70 +162,24 @@ def list_(
     Exit codes: 3 nobody said anything of the run of --history.
     """
     from calstore.model.runs import RunRange
-    from calstore.repository.runs import history_of, marks_of, taken_runs
+    from calstore.report.runs import Wanted, marked_runs, runs_json
 
-    store = opened(context)
-    if history is not None:
-        found = [(history, record) for record in history_of(store, experiment, history)]
-    else:
-        found = list(marks_of(store, experiment).items())
-    taken = taken_runs(store, experiment)
     span = RunRange.parse(within) if within else None
-    chosen = [
-        (run, record)
-        for run, record in found
-        if (mark := record.mark) is not None
-        and (mark.is_dark or not dark)
-        and (bool(mark.flawed) or not flawed)
-        and (_is_planned(run, taken) or not planned)
-        and reason in (None, mark.reason)
-        and _concerns(mark, detector)
-        and (span is None or span.first <= run <= span.last)
-    ]
+    wanted = Wanted(dark, flawed, planned, reason, detector, span, history)
+    runs = marked_runs(opened(context), experiment, wanted)
     if as_json:
-        runs = [_json(run, record, taken) for run, record in chosen]
-        emit_json({"experiment": experiment, "runs": runs})
-    elif chosen:
-        typer.echo(table(list(_rows(chosen, taken))))
+        emit_json(runs_json(runs))
+    elif runs.found:
+        typer.echo(table(list(_rows(runs))))
 
 
-def _is_planned(run: int, taken: frozenset[int]) -> bool:
-    return bool(taken) and run not in taken
+def _rows(runs: MarkedRuns) -> Iterable[tuple[str, ...]]:
+    from calstore.report.runs import is_planned
 
-
-def _concerns(mark: RunMark, detector: str | None) -> bool:
-    if detector is None or not mark.detectors:
-        return True
-    return any(detector.casefold() in each.casefold() for each in mark.detectors)
-
-
-def _rows(chosen: Iterable[tuple[int, Record]], taken: frozenset[int]) -> Iterable[tuple[str, ...]]:
-    for run, record in chosen:
+    for run, record, _ in runs.found:
         when = record.stamp.when[:16].replace("T", " ")
-        state = "planned" if _is_planned(run, taken) else ""
+        state = "planned" if is_planned(run, runs.taken) else ""
         yield str(run), state, record.what, str(record.stamp.who), when, record.stamp.why
-
-
-def _json(run: int, record: Record, taken: frozenset[int]) -> dict[str, Any]:
-    from calstore.model.marks import REASONS
-
-    mark, who = record.mark, record.stamp.who
-    assert mark is not None
-    return {
-        "comment": mark.comment,
-        "dark": mark.is_dark,
-        "detectors": list(mark.detectors),
-        "flawed": mark.flawed or None,
-        "number": record.number,
-        "planned": _is_planned(run, taken) if taken else None,
-        "reason": mark.reason or None,
-        "reason_is_known": mark.reason in REASONS,
-        "run": run,
-        "valid": None if mark.valid is None else str(mark.valid),
-        "when": record.stamp.when,
-        "who": {"claimed": who.claimed, "host": who.host, "uid": who.uid, "user": who.user},
-        "why": record.stamp.why,
-    }
 
 
 def _echo(record: Record) -> None:
