@@ -26,7 +26,7 @@ from calstore.model.uses import Use
 from calstore.repository.approve import approve
 from calstore.repository.store import Store, init_store
 from calstore.repository.uses import record_use
-from calstore.serve.openapi import OPERATIONS, Operation
+from calstore.serve.operations import OPERATIONS, Operation
 
 REF = "mfx101332224/main"
 OF_JUNGFRAU = "jungfrau", "jungfrau", ("8-1", "8-2")

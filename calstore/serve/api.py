@@ -1,57 +1,46 @@
 """The JSON API: what the reading commands tell, and the constants themselves.
 
 A version is named in a parameter of the query, since names of refs have slashes in them and people
-type them as they are: ``/api/v1/show?version=xppn4116/main@7``.
+type them as they are: ``/api/v1/show?version=xppn4116/main@7``. In a path it would have to be
+written with ``%2F``, which servers and proxies decode, or not, as they like.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from calstore.errors import CalstoreError, Conflict, Corrupt, Invalid, NotFound
+from calstore.errors import Corrupt, NotFound
 from calstore.formats import npy
 from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Digest, xxh128
+from calstore.model.runs import RunRange
 from calstore.report.coverage import coverage_json
 from calstore.report.diff import diff_json
 from calstore.report.records import approvals_json, log_json, refs_json, uses_json
+from calstore.report.runs import Wanted, marked_runs, runs_json
 from calstore.report.show import constants_of, show_json
 from calstore.repository.approvals import approval_finder, approval_of, approvals_of
 from calstore.repository.coverage import answers, coverage
 from calstore.repository.diff import diff
 from calstore.repository.refs import log, refs
 from calstore.repository.uses import uses_of
-from calstore.serve.answers import (
-    ASK_AGAIN,
-    FOR_EVER,
-    bytes_answer,
-    etag_of,
-    is_known,
-    json_answer,
-    not_modified,
-)
-from calstore.serve.openapi import OPERATIONS, PREFIX, described
+from calstore.serve.answers import Identity, bytes_answer, is_pinned, json_answer, not_modified
+from calstore.serve.endpoint import Asked, Endpoint, Nothing
+from calstore.serve.openapi import described
+from calstore.serve.operations import NPY, OPERATIONS, PREFIX
+from calstore.serve.shared import SharedArrays
 from calstore.store import arrays, objects
 
 if TYPE_CHECKING:
+    import numpy as np
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from calstore.repository.store import Store
-    from calstore.repository.version import CalibrationConstant
-
-_NPY: Final = "application/x-npy"
-_STATUSES: Final = ((NotFound, 404), (Conflict, 409), (Invalid, 400))
-_log = logging.getLogger("calstore.serve")
-
-Asked = Mapping[str, str]
-"""Parameters of a request, each checked against its pattern."""
 
 
 class Api:
@@ -59,10 +48,12 @@ class Api:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._shared = SharedArrays()
 
     def routes(self) -> list[Route]:
-        """All of them."""
+        """All of them, and what tells that there are no others."""
         answer: dict[str, Callable[[Request, Asked], Response]] = {
+            "openapi": self.openapi,
             "refs": self.refs,
             "log": self.log,
             "show": self.show,
@@ -70,18 +61,19 @@ class Api:
             "diff": self.diff,
             "approvals": self.approvals,
             "uses": self.uses,
+            "runs": self.runs,
             "constant": self.constant,
             "array": self.array,
             "panel": self.panel,
             "blob": self.blob,
         }
         found = [
-            Route(f"{PREFIX}{each.path}", _endpoint(each.name, answer[each.name]))
-            for each in OPERATIONS
+            Route(f"{PREFIX}{each.path}", Endpoint(each, answer[each.name])) for each in OPERATIONS
         ]
-        return [Route(f"{PREFIX}/openapi.json", self.openapi), *found]
+        others = [Route(PREFIX, Nothing()), Route(f"{PREFIX}/{{rest:path}}", Nothing())]
+        return [*found, *others]
 
-    async def openapi(self, request: Request) -> Response:
+    def openapi(self, request: Request, asked: Asked) -> Response:
         """The description of all this."""
         return json_answer(request, described())
 
@@ -92,7 +84,7 @@ class Api:
         approval = approval_finder(self.store)
         found = [
             (ref, None if ref.head.manifest is None else approval(ref.head.manifest.digest))
-            for ref in refs(self.store, deleted=asked.get("deleted") == "true")
+            for ref in refs(self.store, deleted=_is_true(asked, "deleted"))
             if fnmatchcase(ref.name.text, asked.get("pattern", "*"))
         ]
         return json_answer(request, refs_json(found))
@@ -100,24 +92,23 @@ class Api:
     def log(self, request: Request, asked: Asked) -> Response:
         """`calstore log`."""
         approval = approval_finder(self.store)
-        most = int(asked["limit"]) if "limit" in asked else None
         found = [
             (record, None if record.manifest is None else approval(record.manifest.digest))
-            for record in islice(log(self.store, asked["ref"]), most)
+            for record in islice(log(self.store, asked["ref"]), _number(asked, "limit"))
         ]
         return json_answer(request, log_json(found))
 
     def show(self, request: Request, asked: Asked) -> Response:
-        """`calstore show`."""
+        """`calstore show`; even of a record not for ever, since it may be approved later."""
         version = self.store[asked["version"]]
         detector = asked.get("detector")
-        found = constants_of(version, detector, asked.get("type"), _run(asked))
+        found = constants_of(version, detector, asked.get("type"), _number(asked, "run"))
         approval = approval_of(self.store, version.digest)
         return json_answer(request, show_json(version, found, approval, whole=detector is None))
 
     def coverage(self, request: Request, asked: Asked) -> Response:
-        """`calstore coverage`."""
-        version, run = self.store[asked["version"]], _run(asked)
+        """`calstore coverage`; not for ever, see `show`."""
+        version, run = self.store[asked["version"]], _number(asked, "run")
         found = coverage(version, asked.get("detector"))
         told = (
             {}
@@ -131,8 +122,10 @@ class Api:
         """`calstore diff` of two versions."""
         before, after = self.store[asked["before"]], self.store[asked["after"]]
         how = {"detector": asked.get("detector"), "type_name": asked.get("type")}
-        found = diff(before, after, run=_run(asked), **how)
-        return json_answer(request, diff_json(found, _run(asked)))
+        run = _number(asked, "run")
+        document = diff_json(diff(before, after, run=run, **how), run)
+        pinned = is_pinned(asked["before"], asked["after"])
+        return json_answer(request, document, for_ever=pinned)
 
     def approvals(self, request: Request, asked: Asked) -> Response:
         """All words about a set, the newest first."""
@@ -146,33 +139,49 @@ class Api:
         found = uses_of(self.store, experiment, run)
         return json_answer(request, uses_json(experiment, run, found))
 
+    def runs(self, request: Request, asked: Asked) -> Response:
+        """`calstore runs list`."""
+        wanted = Wanted(
+            dark=_is_true(asked, "dark"),
+            flawed=_is_true(asked, "flawed"),
+            planned=_is_true(asked, "planned"),
+            reason=asked.get("reason"),
+            detector=asked.get("detector"),
+            within=RunRange.parse(asked["runs"]) if "runs" in asked else None,
+            history=_number(asked, "history"),
+        )
+        found = marked_runs(self.store, asked["experiment"], wanted)
+        return json_answer(request, runs_json(found))
+
     def constant(self, request: Request, asked: Asked) -> Response:
         """What a run gets, as ``.npy`` or, where it is no array, as bytes."""
         version = self.store[asked["version"]]
         found = version[asked["detector"]].at(int(asked["run"]))[asked["type"]]
-        if is_known(request, etag_of(found.digest.hex)):
-            return not_modified(found.digest.hex, ASK_AGAIN)
+        identity = Identity(found.digest.hex, is_pinned(asked["version"]))
+        known = not_modified(request, identity)
+        if known is not None:
+            return known
         if isinstance(found.constant.content, ArrayReference):
-            return _array_answer(request, found.constant.content, found, ASK_AGAIN)
-        return bytes_answer(request, [found.data], found.digest.hex, ASK_AGAIN)
+            return self._array_answer(request, identity, found.digest, lambda: found.array)
+        return bytes_answer(request, [found.data], identity)
 
     def array(self, request: Request, asked: Asked) -> Response:
         """An array by its digest, as ``.npy``."""
         reference = self._reference(asked["digest"])
-        if is_known(request, etag_of(reference.digest.hex)):
-            return not_modified(reference.digest.hex, FOR_EVER)
-        parts = npy.render(arrays.get(self.store.backend, reference))
-        return bytes_answer(request, parts, reference.digest.hex, FOR_EVER, _NPY)
+        identity = Identity(reference.digest.hex, for_ever=True)
+        return not_modified(request, identity) or self._array_answer(
+            request,
+            identity,
+            reference.digest,
+            lambda: arrays.get(self.store.backend, reference),
+        )
 
     def panel(self, request: Request, asked: Asked) -> Response:
         """One panel of an array, little-endian."""
-        reference = self._reference(asked["digest"])
-        number = int(asked["number"])
-        digest = f"{reference.digest.hex}-{number}"
+        reference, number = self._reference(asked["digest"]), int(asked["number"])
+        identity = Identity(f"{reference.digest.hex}-{number}", for_ever=True)
         data = arrays.get_panel(self.store.backend, reference, number)
-        if is_known(request, etag_of(digest)):
-            return not_modified(digest, FOR_EVER)
-        return bytes_answer(request, [data], digest, FOR_EVER)
+        return not_modified(request, identity) or bytes_answer(request, [data], identity)
 
     def blob(self, request: Request, asked: Asked) -> Response:
         """Bytes by their digest."""
@@ -182,9 +191,8 @@ class Api:
         if xxh128(data) != digest:
             where = self.store.backend.describe(key)
             raise Corrupt(f"{where} is damaged; restore it from a copy", key)
-        if is_known(request, etag_of(digest.hex)):
-            return not_modified(digest.hex, FOR_EVER)
-        return bytes_answer(request, [data], digest.hex, FOR_EVER)
+        identity = Identity(digest.hex, for_ever=True)
+        return not_modified(request, identity) or bytes_answer(request, [data], identity)
 
     def _reference(self, text: str) -> ArrayReference:
         digest = _digest(text)
@@ -193,37 +201,23 @@ class Api:
             raise NotFound(f"no array {digest}")
         return reference
 
-
-def _array_answer(
-    request: Request, reference: ArrayReference, constant: CalibrationConstant, cache: str
-) -> Response:
-    parts = npy.render(constant.array)
-    return bytes_answer(request, parts, reference.digest.hex, cache, _NPY)
-
-
-def _endpoint(
-    name: str, answer: Callable[[Request, Asked], Response]
-) -> Callable[[Request], Awaitable[Response]]:
-    """The answer in a thread of its own, with checked parameters, and errors as JSON."""
-    (operation,) = (each for each in OPERATIONS if each.name == name)
-
-    async def endpoint(request: Request) -> Response:
-        try:
-            asked = operation.checked(request.path_params, request.query_params.multi_items())
-            return await run_in_threadpool(answer, request, asked)
-        except CalstoreError as error:
-            status = next((code for kind, code in _STATUSES if isinstance(error, kind)), 500)
-            if status == 500:
-                _log.error("%s", error)
-            told = {"error": type(error).__name__, "message": str(error)}
-            return JSONResponse(told, status)
-
-    endpoint.__name__ = name
-    return endpoint
+    def _array_answer(
+        self,
+        request: Request,
+        identity: Identity,
+        digest: Digest,
+        read: Callable[[], np.ndarray[Any, np.dtype[Any]]],
+    ) -> Response:
+        parts = npy.render(self._shared.get(digest, read))
+        return bytes_answer(request, parts, identity, NPY)
 
 
-def _run(asked: Asked) -> int | None:
-    return int(asked["run"]) if "run" in asked else None
+def _is_true(asked: Asked, name: str) -> bool:
+    return asked.get(name) == "true"
+
+
+def _number(asked: Asked, name: str) -> int | None:
+    return int(asked[name]) if name in asked else None
 
 
 def _digest(text: str) -> Digest:

@@ -92,7 +92,9 @@ class Guard:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         if not self.access.admits(scope["method"], headers.get(b"authorization", "")):
             if self.access.token is None:
-                return _problem(405, "nothing can be written here")
+                answer = _problem(405, "nothing can be written here")
+                answer.headers["Allow"] = "GET, HEAD"
+                return answer
             scope[FACTS].append("no token, or a wrong one")
             answer = _problem(401, "a token is needed: Authorization: Bearer …")
             answer.headers["WWW-Authenticate"] = "Bearer"
