@@ -98,6 +98,28 @@ def _import_of_a_service(printed: Callable[..., Any]) -> list[Any]:
         ]
 
 
+def _diff_with_numbers(
+    folder: Path, done: Callable[..., Outcome], printed: Callable[..., Any]
+) -> list[Any]:
+    """Of pedestals with noise, of a status, of a gain, and of a geometry."""
+    opal = "Camera::CalibV1/XppEndstation.0:Opal1000.7"
+    numbers = np.arange(12, dtype=np.float32).reshape(3, 4)
+    files = {
+        "pedestals.npy": numbers,
+        "pixel_rms.npy": numbers + 1,
+        "pixel_status.npy": np.zeros((3, 4), np.uint16),
+        "pixel_gain.npy": np.full((3, 4), 2, np.float32),
+    }
+    tree = {f"{opal}/geometry/0-end.data": b"IP 0 CAMERA 0  0 0 0  0 0 0  0 0 0\n"}
+    for side, more in (("a", 0), ("b", 1)):
+        done("import", write_tree(folder / side, tree), f"xpp/{side}")
+        for name, array in files.items():
+            np.save(folder / name, array + np.asarray(more, array.dtype))
+            done("set", f"xpp/{side}", "Opal1000.7", name[:-4], "0-end", name)
+        tree = {name: data.replace(b"0 0 0\n", b"0 0 1\n") for name, data in tree.items()}
+    return [printed("diff", "xpp/a", "xpp/b", "--numbers", code=1)]
+
+
 def _approvals(folder: Path) -> Any:
     store = open_store(folder / ".calstore")
     digest = store["xpp/main"].digest
@@ -156,6 +178,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         printed("diff", "xpp/main", "xpp/users/wilson/try", code=1),
         printed("diff", "xpp/users/wilson/try", "./calib", "--run", "7", code=1),
         printed("diff", "xpp/main", "./calib"),
+        *_diff_with_numbers(folder, done, printed),
     ]
     found["config"] = [printed("config"), printed("config", "data-dir")]
     found["coverage"] = [

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from calstore.model.manifests import Detector
     from calstore.model.records import Record
     from calstore.repository.diff import Differences
+    from calstore.repository.diff_numbers import ConstantNumbers
     from calstore.repository.store import Store
     from calstore.repository.version import Version
     from calstore.views.course import Winner
@@ -46,38 +47,91 @@ def diff(
     detector: AnyDetectorArgument = None,
     type_name: AnyTypeArgument = None,
     run: AnyRunOption = None,
+    numbers: Annotated[
+        bool, typer.Option("--numbers", help="Read both values, and tell how far apart they are.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="FILE.html", help="Write a page with images of A, B and B − A."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell how B differs from A: constants, the panels in them, and the runs that notice.
 
     + added, - removed, ~ changed, → moved to other runs, = the same content with another
-    provenance. Contents are compared by their digests; no value is read. A directory is told from
-    a version by its first letter, '.' or '/': write ./calib. It is hashed as an import would and
-    not stored; of a view, only the files that were touched are read.
+    provenance. Contents are compared by their digests; no value is read but with --numbers, which
+    tells of each changed constant how many pixels changed and by how much, in its unit and in units
+    of the noise, the worst panels, bits gained and lost, elements of a geometry that moved, and the
+    recipe. A directory is told from a version by its first letter, '.' or '/': write ./calib. It is
+    hashed as an import would and not stored; of a view, only the files that were touched are read.
 
     Example: calstore diff xppn4116/main@3 xppn4116/main
 
     Example: calstore diff xppn4116/main ./calib Epix100a --run 137
+
+    Example: calstore diff xppn4116/main@3 xppn4116/main Epix100a pedestals --numbers
+
+    Example: calstore diff xppn4116/main@3 xppn4116/main --report difference.html
 
     Exit codes: 0 no difference, 1 some, 3 no such version, directory, detector or type, 4 a file
     of the directory is being written, 5 one cannot be read, 6 the store is damaged.
     """
     from calstore.repository.diff import diff as compare
 
-    one, other = _sides(opened(context), before, after, progress_of("diff", quiet=as_json))
+    progress = progress_of("diff", quiet=as_json)
+    one, other = _sides(
+        opened(context), before, after, progress, with_values=numbers or bool(report)
+    )
     found = compare(one, other, detector=detector, type_name=type_name, run=run)
+    if report is not None:
+        _write_report(report, found)
     if as_json:
         from calstore.report.diff import diff_json
 
-        emit_json(diff_json(found, run))
+        emit_json(diff_json(found, run, _numbers(found) if numbers else ()))
     elif found:
         _print(found, run)
+        if numbers:
+            _print_numbers(found)
     if found:
         raise typer.Exit(1)
 
 
+def _write_report(path: Path, found: Differences) -> None:
+    from calstore.errors import Invalid
+    from calstore.report.diff_page import diff_page
+    from calstore.repository.files import write_file
+
+    if path.suffix != ".html":
+        raise Invalid(f"{path} is no page; name it FILE.html")
+    write_file(path, *(part.encode() for part in diff_page(found, _numbers(found))))
+
+
+def _numbers(found: Differences) -> list[ConstantNumbers | None]:
+    from calstore.repository.diff_numbers import constant_numbers
+
+    return [constant_numbers(found, each) for each in found.constants]
+
+
+def _print_numbers(found: Differences) -> None:
+    from calstore.report.numbers import numbers_text
+
+    for difference, numbers in zip(found.constants, _numbers(found), strict=True):
+        if numbers is not None:
+            typer.echo()
+            for line in numbers_text(difference, numbers):
+                typer.echo(printable(line))
+
+
 def _sides(
-    store: Store, before: str, after: str, progress: Callable[[int, int], None]
+    store: Store,
+    before: str,
+    after: str,
+    progress: Callable[[int, int], None],
+    *,
+    with_values: bool,
 ) -> tuple[Version, Version]:
     """Both versions; a directory is looked at as an import into the other would."""
     from calstore.repository.diff import version_of
@@ -87,7 +141,9 @@ def _sides(
     like = next(iter(versions.values()), None)
     for text in texts:
         if text not in versions:
-            versions[text] = version_of(store, Path(text), progress, like=like)
+            versions[text] = version_of(
+                store, Path(text), progress, like=like, with_values=with_values
+            )
     return versions[before], versions[after]
 
 

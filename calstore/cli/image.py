@@ -139,7 +139,7 @@ def _put(picture: Picture, output: Path | None) -> None:
             typer.echo(preview(coloured(small, limits)))
         _echo(picture)
     elif output.suffix == ".png":
-        write_file(output, png_of(coloured(picture.image, limits)))
+        write_file(output, png_of(picture.image, limits))
     elif output.suffix == ".npy":
         from calstore.formats import npy
 

@@ -51,28 +51,36 @@ def symmetric_limits(values: Array, *, percent: float = 1.0) -> Limits:
 
 def coloured(image: Array, limits: Limits, *, both_ways: bool = False) -> Array:
     """Colours of an image, ``(row, column, 3)``, uint8; grey where there is no value."""
-    stops = np.array(_BOTH_WAYS if both_ways else _RISING, np.float32)
-    table = _table(stops)
+    colours: Array = _palette(both_ways)[_indices(image, limits)]
+    return colours
+
+
+def _indices(image: Array, limits: Limits) -> Array:
+    """Places in the palette: 0 for no value, then from dark to bright."""
     with np.errstate(invalid="ignore"):
         part = (image.astype(np.float32) - np.float32(limits.low)) / np.float32(
             limits.high - limits.low
         )
-        index = np.nan_to_num(np.clip(part, 0, 1) * 255).astype(np.uint8)
-    colours: Array = table[index]
-    colours[~np.isfinite(image)] = _NOTHING
-    return colours
+    found = np.nan_to_num(np.clip(part, 0, 1) * 254).astype(np.uint8) + np.uint8(1)
+    found[~np.isfinite(image)] = 0
+    return np.asarray(found)
+
+
+def _palette(both_ways: bool) -> Array:
+    stops = np.array(_BOTH_WAYS if both_ways else _RISING, np.float32)
+    return np.concatenate([np.array([_NOTHING], np.uint8), _table(stops)])
 
 
 def _table(stops: Array) -> Array:
-    places = np.linspace(0, len(stops) - 1, 256)
+    places = np.linspace(0, len(stops) - 1, 255)
     low = np.minimum(places.astype(int), len(stops) - 2)
     part = (places - low)[:, np.newaxis]
     table: Array = (stops[low] * (1 - part) + stops[low + 1] * part).round().astype(np.uint8)
     return table
 
 
-def png_of(colours: Array) -> bytes:
-    """The bytes of a PNG file.
+def png_of(image: Array, limits: Limits, *, both_ways: bool = False) -> bytes:
+    """The bytes of a PNG file of an image's colours.
 
     Raises
     ------
@@ -85,8 +93,10 @@ def png_of(colours: Array) -> bytes:
         raise NotFound(
             "pictures need one more package: pip install 'calstore[plots]'; or write .npy"
         ) from None
+    picture = Image.fromarray(_indices(image, limits))
+    picture.putpalette(_palette(both_ways).tobytes())
     stream = io.BytesIO()
-    Image.fromarray(colours, "RGB").save(stream, "PNG", optimize=False, compress_level=6)
+    picture.save(stream, "PNG", compress_level=6)
     return stream.getvalue()
 
 

@@ -184,6 +184,7 @@ def version_of(
     progress: Callable[[int, int], None] = lambda done, total: None,
     *,
     like: Version | None = None,
+    with_values: bool = False,
 ) -> Version:
     """A directory as the version that it would be: hashed as an import would, and not stored.
 
@@ -196,6 +197,8 @@ def version_of(
     like
         Look at any other directory as an import into this version would: files that it has are
         not parsed again, and the panels that somebody said a constant is for are kept.
+    with_values
+        Keep what is not in the store in memory, so that its arrays can be read.
 
     Raises
     ------
@@ -206,7 +209,7 @@ def version_of(
     Invalid
         When a file of it cannot be read.
     """
-    beside = Store(UnkeptBackend(store.backend), store.id)
+    beside = Store(UnkeptBackend(store.backend, keeps_values=with_values), store.id)
     contents = _of_view(beside, dest, progress)
     if contents is None:
         contents = _read(beside, dest, progress, like)

@@ -71,7 +71,7 @@ def picture_of_constant(there: RunConstants, type_name: str, mode: str = "") -> 
     if values.ndim < 2:
         raise Invalid(f"{constant} has no value for each pixel; calstore get gives its numbers")
     unit = "ADU" if type_name in ("pedestals", "pixel_rms", "pixel_offset", "pixel_bkgd") else ""
-    image, is_assembled = _laid_out(there, values.astype(np.float64))
+    image, is_assembled = laid_out(there, values.astype(np.float64))
     return Picture(image, title, unit, is_assembled)
 
 
@@ -118,15 +118,18 @@ def picture_of_frames(
     values = total / seen
     if correction is not None:
         values = np.where(correction.good.reshape(values.shape), values, np.nan)
-    image, is_assembled = _laid_out(there, values)
+    image, is_assembled = laid_out(there, values)
     unit = "ADU" if correction is None else correction.unit
     how = "raw" if raw else f"corrected by {there.detector.version.name}"
     what = f"event {first}" if count == 1 else f"mean of {seen} events"
     return Picture(image, f"{name} {what}, {how}", unit, is_assembled)
 
 
-def _laid_out(there: RunConstants, values: Array) -> tuple[Array, bool]:
-    """The values as the geometry places them, else panel above panel."""
+def laid_out(there: RunConstants, values: Array) -> tuple[Array, bool]:
+    """Values of a gain mode as the run's geometry places them, else panel above panel.
+
+    NaN is where no pixel is; and whether a geometry has placed them.
+    """
     if "geometry" in there:
         where = assembly(coordinates(there["geometry"].data))
         if where.rows.size == values.size:

@@ -18,10 +18,16 @@ class UnkeptBackend:
     """Another backend, over which manifests and digests of panels are kept, but no values.
 
     So files can be hashed as an import would, compared with what is stored, and forgotten.
+
+    Parameters
+    ----------
+    keeps_values
+        Whether values are kept too, in memory, so that they can be looked at.
     """
 
-    def __init__(self, below: Backend) -> None:
+    def __init__(self, below: Backend, *, keeps_values: bool = False) -> None:
         self._below = below
+        self._keeps_values = keeps_values
         self._kept = MemoryBackend()
 
     def get(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
@@ -40,7 +46,7 @@ class UnkeptBackend:
 
     def create(self, key: str, *parts: Buffer) -> Existing | None:
         """Keep the parts if they are of the kinds that are kept; none of them is durable."""
-        if key.startswith(MANIFESTS) or key.endswith(_ZARR):
+        if self._keeps_values or key.startswith(MANIFESTS) or key.endswith(_ZARR):
             return self._kept.create(key, *parts)
         return None
 
