@@ -22,7 +22,7 @@ from calstore.report.pictures import (
 from calstore.repository.corrected import kind_of
 from calstore.repository.diff import Differences
 from calstore.repository.diff_numbers import ConstantNumbers
-from calstore.repository.picture import laid_out
+from calstore.repository.picture import Layout, layout_of
 from calstore.repository.version import CalibrationConstant, RunConstants, Version
 from calstore.views.difference import ConstantDifference
 
@@ -95,8 +95,10 @@ def _constant(
     if one.ndim < 2:
         return
     unit = f" {numbers.unit}" if numbers.unit else ""
+    layouts: list[Layout] = []
     for name, mine, theirs in _by_mode(before[0], one, other):
-        yield from _figures(before[0], after[0], name, mine, theirs, unit)
+        layouts = layouts or [layout_of(side[0], mine.size) for side in (before, after)]
+        yield from _figures(layouts, name, mine, theirs, unit)
     yield _worst(one, other)
 
 
@@ -122,7 +124,7 @@ def _by_mode(there: RunConstants, one: Array, other: Array) -> Iterator[tuple[st
 
 
 def _figures(
-    before: RunConstants, after: RunConstants, name: str, mine: Array, theirs: Array, unit: str
+    layouts: Sequence[Layout], name: str, mine: Array, theirs: Array, unit: str
 ) -> Iterator[str]:
     sides = (mine.astype(np.float64), theirs.astype(np.float64))
     limits = robust_limits(np.concatenate([side.ravel() for side in sides]))
@@ -130,12 +132,11 @@ def _figures(
     of_change = symmetric_limits(change[change != 0])
     yield f"<h3>{html.escape(name)}</h3>" if name else ""
     for label, where, values, between, both_ways in (
-        ("A", before, sides[0], limits, False),
-        ("B", after, sides[1], limits, False),
-        ("B − A", after, change, of_change, True),
+        ("A", layouts[0], sides[0], limits, False),
+        ("B", layouts[1], sides[1], limits, False),
+        ("B − A", layouts[1], change, of_change, True),
     ):
-        image, _ = laid_out(where, values)
-        small = shrunk(image, _WIDE, _WIDE)
+        small = shrunk(where.image(values), _WIDE, _WIDE)
         yield _figure(f"{name} {label}".strip(), small, between, unit, both_ways)
     yield _histogram(change, of_change, unit)
 

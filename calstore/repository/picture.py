@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from calstore.correct.assembly import assembly, image_of
+from calstore.correct.assembly import Assembly, assembly, image_of
 from calstore.correct.corrections import Corrections
 from calstore.correct.geometry import coordinates
 from calstore.errors import Invalid, NotFound
@@ -71,8 +71,8 @@ def picture_of_constant(there: RunConstants, type_name: str, mode: str = "") -> 
     if values.ndim < 2:
         raise Invalid(f"{constant} has no value for each pixel; calstore get gives its numbers")
     unit = "ADU" if type_name in ("pedestals", "pixel_rms", "pixel_offset", "pixel_bkgd") else ""
-    image, is_assembled = laid_out(there, values.astype(np.float64))
-    return Picture(image, title, unit, is_assembled)
+    layout = layout_of(there, values.size)
+    return Picture(layout.image(values.astype(np.float64)), title, unit, layout.where is not None)
 
 
 def picture_of_frames(
@@ -118,22 +118,42 @@ def picture_of_frames(
     values = total / seen
     if correction is not None:
         values = np.where(correction.good.reshape(values.shape), values, np.nan)
-    image, is_assembled = laid_out(there, values)
+    layout = layout_of(there, values.size)
     unit = "ADU" if correction is None else correction.unit
     how = "raw" if raw else f"corrected by {there.detector.version.name}"
     what = f"event {first}" if count == 1 else f"mean of {seen} events"
-    return Picture(image, f"{name} {what}, {how}", unit, is_assembled)
+    title = f"{name} {what}, {how}"
+    return Picture(layout.image(values), title, unit, layout.where is not None)
 
 
-def laid_out(there: RunConstants, values: Array) -> tuple[Array, bool]:
-    """Values of a gain mode as the run's geometry places them, else panel above panel.
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """Where the pixels of one gain mode are in an image.
 
-    NaN is where no pixel is; and whether a geometry has placed them.
+    Parameters
+    ----------
+    where
+        As a geometry places them; ``None`` for panel above panel.
+    empty
+        ``(row, column)``: where no pixel is.
     """
+
+    where: Assembly | None
+    empty: Array | None
+
+    def image(self, values: Array) -> Array:
+        """The image of a value for each pixel; NaN where no pixel is."""
+        if self.where is None:
+            return values.reshape(-1, values.shape[-1])
+        image = image_of(self.where, values)
+        image[self.empty] = np.nan
+        return image
+
+
+def layout_of(there: RunConstants, pixels: int) -> Layout:
+    """The layout of so many pixels by the run's geometry, if it places as many."""
     if "geometry" in there:
         where = assembly(coordinates(there["geometry"].data))
-        if where.rows.size == values.size:
-            image = image_of(where, values)
-            placed = image_of(where, np.ones(values.size))
-            return np.where(placed > 0, image, np.nan), True
-    return values.reshape(-1, values.shape[-1]), False
+        if where.rows.size == pixels:
+            return Layout(where, image_of(where, np.ones(pixels, np.uint8)) == 0)
+    return Layout(None, None)
