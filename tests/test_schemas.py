@@ -24,6 +24,7 @@ from commandline import EPIX, OPAL, Outcome, npy_bytes, pedestals_text, run, wri
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema.protocols import Validator
+from psana2_client import put_version
 from referencing import Registry, Resource
 
 from calstore.model.manifests import DetectorManifest, SetManifest
@@ -120,6 +121,15 @@ def _diff_with_numbers(
     return [printed("diff", "xpp/a", "xpp/b", "--numbers", code=1)]
 
 
+def _drift_over_shapes(folder: Path, printed: Callable[..., Any]) -> Any:
+    """Over three records: one of another shape, and one without a number."""
+    store = open_store(folder / ".calstore")
+    shapes = (np.ones((2, 3)), np.full((2, 3), 2.0), np.full((3, 2), np.nan))
+    for array in shapes:
+        put_version(store, "xpp/drift", {("epix100", "epix", ("1",)): {"pedestals": array}})
+    return printed("drift", "xpp/drift", "epix", "pedestals", "--run", "7")
+
+
 def _approvals(folder: Path) -> Any:
     store = open_store(folder / ".calstore")
     digest = store["xpp/main"].digest
@@ -201,6 +211,11 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         printed("runs", "list", "xpp", "--reason", "temperature"),
     ]
     found["import-service"] = _import_of_a_service(printed)
+    found["drift"] = [
+        printed("drift", "xpp/a", "Opal1000.7", "pedestals"),
+        printed("drift", "xpp/a", "Opal1000.7", "pixel_status", "--run", "7"),
+        _drift_over_shapes(folder, printed),
+    ]
     found["approvals"] = [_approvals(folder)]
     found["used"] = [_used(folder, printed)]
     found["reproduce"] = _reproduced(folder, done, printed)

@@ -21,6 +21,7 @@ from calstore.cli import (
     delete_ref,
     demo,
     diff,
+    drift,
     fork,
     get,
     image,
@@ -68,6 +69,7 @@ app.command("log")(log.log)
 app.command("show")(show.show)
 app.command("coverage")(coverage.coverage)
 app.command("diff")(diff.diff)
+app.command("drift")(drift.drift)
 app.command("get")(get.get)
 app.command("image")(image.image)
 app.command("fork")(fork.fork)

@@ -81,13 +81,14 @@ def _numbers_json(numbers: ConstantNumbers) -> dict[str, Any]:
             }
             for each in numbers.displaced
         ],
-        "panels": None if arrays is None else [_pixels_json(each) for each in arrays.panels],
-        "total": None if arrays is None else _pixels_json(arrays.total),
+        "panels": None if arrays is None else [pixels_json(each) for each in arrays.panels],
+        "total": None if arrays is None else pixels_json(arrays.total),
         "unit": numbers.unit,
     }
 
 
-def _pixels_json(numbers: Numbers) -> dict[str, Any]:
+def pixels_json(numbers: Numbers) -> dict[str, Any]:
+    """Numbers of some pixels, as ``schemas/diff.json`` describes them."""
     noise = numbers.in_noise
     return {
         "changed": numbers.changed,
