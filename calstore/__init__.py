@@ -24,6 +24,8 @@ from calstore._version import __version__
 if TYPE_CHECKING:
     from calstore import psana
     from calstore.cli.identity import stamp
+    from calstore.correct.common_mode import CommonMode
+    from calstore.correct.corrections import Corrections
     from calstore.errors import CalstoreError, Conflict, Corrupt, Invalid, NotFound
     from calstore.model.runs import RunRange
     from calstore.repository.adopt import adopt
@@ -56,7 +58,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CalstoreError": "errors",
+    "CommonMode": "correct.common_mode",
     "Conflict": "errors",
+    "Corrections": "correct.corrections",
     "Corrupt": "errors",
     "DarkRequest": "repository.dark",
     "Invalid": "errors",
@@ -68,6 +72,7 @@ _HOMES = {
     "adopt": "repository.adopt",
     "approve": "repository.approve",
     "check": "repository.check",
+    "constant_numbers": "repository.diff_numbers",
     "copy_constants": "repository.copy",
     "coverage": "repository.coverage",
     "dark": "repository.dark",
@@ -100,7 +105,9 @@ _HOMES = {
 
 __all__ = [
     "CalstoreError",
+    "CommonMode",
     "Conflict",
+    "Corrections",
     "Corrupt",
     "DarkRequest",
     "Invalid",
@@ -113,6 +120,7 @@ __all__ = [
     "adopt",
     "approve",
     "check",
+    "constant_numbers",
     "copy_constants",
     "coverage",
     "dark",

@@ -14,6 +14,7 @@ from calstore.cli import (
     adopt,
     approve,
     check,
+    compare_runs,
     config,
     copy,
     coverage,
@@ -70,6 +71,7 @@ app.command("show")(show.show)
 app.command("coverage")(coverage.coverage)
 app.command("diff")(diff.diff)
 app.command("drift")(drift.drift)
+app.command("compare-runs")(compare_runs.compare_runs)
 app.command("get")(get.get)
 app.command("image")(image.image)
 app.command("fork")(fork.fork)

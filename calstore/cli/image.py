@@ -79,13 +79,13 @@ def image(
     if frames is None:
         picture = picture_of_constant(there, type_name, mode)
     else:
-        source = _source(frames, there, psana_python)
+        source = source_of(frames, there.detector.source, psana_python)
         off = (no_offset, no_gain, no_mask)
         offset, gain, mask = (False if is_off else None for is_off in off)
         picture = picture_of_frames(
             there,
             source,
-            _name_in(source, there),
+            name_in(source, there),
             first=event,
             count=MOST_OF_A_MEAN if mean else 1,
             wanted=Corrections(
@@ -102,7 +102,8 @@ def image(
     _put(picture, output)
 
 
-def _source(frames: list[str], there: RunConstants, psana_python: str) -> FrameSource:
+def source_of(frames: list[str], detector: str, psana_python: str) -> FrameSource:
+    """The frames of a file, or of the streams of a run."""
     from calstore.errors import Invalid
     from calstore.frames.open_frames import is_of_psana, open_frames, open_streams
     from calstore.frames.stacks import Labels
@@ -111,10 +112,10 @@ def _source(frames: list[str], there: RunConstants, psana_python: str) -> FrameS
         return open_streams(frames, Labels(), psana_of(psana_python))
     if len(frames) > 1:
         raise Invalid("several files are one run only for psana; name one")
-    return open_frames(frames[0], Labels(detector=there.detector.source))
+    return open_frames(frames[0], Labels(detector=detector))
 
 
-def _name_in(source: FrameSource, there: RunConstants) -> str:
+def name_in(source: FrameSource, there: RunConstants) -> str:
     """What the data call the detector: as the version does, or the only one with its panels."""
     from calstore.errors import NotFound
 

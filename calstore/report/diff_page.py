@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -12,13 +11,8 @@ import numpy as np
 from calstore.model.arrays import ArrayReference
 from calstore.model.detectors import modes_of_kind
 from calstore.report.numbers import numbers_text
-from calstore.report.pictures import (
-    Limits,
-    png_of,
-    robust_limits,
-    shrunk,
-    symmetric_limits,
-)
+from calstore.report.page import END, WIDE, figure, head
+from calstore.report.pictures import Limits, robust_limits, shrunk, symmetric_limits
 from calstore.repository.corrected import kind_of
 from calstore.repository.diff import Differences
 from calstore.repository.diff_numbers import ConstantNumbers
@@ -28,18 +22,8 @@ from calstore.views.difference import ConstantDifference
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_WIDE: Final = 480
 _BINS: Final = 80
 _WORST_PIXELS: Final = 10
-_STYLE: Final = """
-body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 1560px; color: #222 }
-h1 { font-size: 1.4em } h2 { font-size: 1.15em; margin-top: 2em; border-top: 1px solid #ccc }
-figure { display: inline-block; margin: .5em 1em .5em 0; vertical-align: top }
-figcaption { font-size: .85em; color: #555 } img { image-rendering: pixelated; max-width: 480px }
-table { border-collapse: collapse; font-size: .85em }
-td, th { padding: .1em .8em; text-align: right }
-pre { white-space: pre-wrap; background: #f6f6f6; padding: .6em } svg rect { fill: #56417d }
-"""
 
 
 def diff_page(found: Differences, numbers: Sequence[ConstantNumbers | None]) -> Iterator[str]:
@@ -55,18 +39,13 @@ def diff_page(found: Differences, numbers: Sequence[ConstantNumbers | None]) -> 
     NotFound
         Where what makes pictures is not installed.
     """
-    title = html.escape(f"{found.before.name} → {found.after.name}")
-    yield (
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; img-src data:; "
-        f"style-src 'unsafe-inline'\"><title>{title}</title><style>{_STYLE}</style></head><body>"
-        f"<h1>{title}</h1><p>A {found.before.digest}<br>B {found.after.digest}</p>"
-    )
+    yield head(f"{found.before.name} → {found.after.name}")
+    yield f"<p>A {found.before.digest}<br>B {found.after.digest}</p>"
     yield _overview(found)
     for difference, own in zip(found.constants, numbers, strict=True):
         if own is not None:
             yield from _constant(found, difference, own)
-    yield "</body></html>\n"
+    yield END
 
 
 def _overview(found: Differences) -> str:
@@ -136,18 +115,9 @@ def _figures(
         ("B", layouts[1], sides[1], limits, False),
         ("B − A", layouts[1], change, of_change, True),
     ):
-        small = shrunk(where.image(values), _WIDE, _WIDE)
-        yield _figure(f"{name} {label}".strip(), small, between, unit, both_ways)
+        small = shrunk(where.image(values), WIDE, WIDE)
+        yield figure(f"{name} {label}".strip(), small, between, unit, both_ways=both_ways)
     yield _histogram(change, of_change, unit)
-
-
-def _figure(label: str, image: Array, limits: Limits, unit: str, both_ways: bool) -> str:
-    data = base64.b64encode(png_of(image, limits, both_ways=both_ways)).decode()
-    scale = f"{limits.low:.5g} to {limits.high:.5g}{unit}"
-    return (
-        f"<figure><img alt='{html.escape(label)}' src='data:image/png;base64,{data}'>"
-        f"<figcaption>{html.escape(f'{label}: {scale}')}</figcaption></figure>"
-    )
 
 
 def _histogram(change: Array, limits: Limits, unit: str) -> str:

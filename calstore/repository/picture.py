@@ -85,6 +85,40 @@ def picture_of_frames(
     wanted: Corrections | None = None,
     raw: bool = False,
 ) -> Picture:
+    """A frame of a run, or the mean of several, as one image; see `frame_values`."""
+    found = frame_values(there, source, name, first=first, count=count, wanted=wanted, raw=raw)
+    layout = layout_of(there, found.values.size)
+    image = layout.image(found.values)
+    return Picture(image, found.title, found.unit, layout.where is not None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameValues:
+    """A frame, or the mean of several.
+
+    Parameters
+    ----------
+    values
+        Of the shape of a frame, float64; NaN where a pixel is masked.
+    unit
+        ``ADU`` or ``keV``.
+    """
+
+    values: Array
+    title: str
+    unit: str
+
+
+def frame_values(
+    there: RunConstants,
+    source: FrameSource,
+    name: str,
+    *,
+    first: int = 0,
+    count: int = 1,
+    wanted: Corrections | None = None,
+    raw: bool = False,
+) -> FrameValues:
     """A frame of the first step of a run, or the mean of several, corrected.
 
     Parameters
@@ -118,12 +152,10 @@ def picture_of_frames(
     values = total / seen
     if correction is not None:
         values = np.where(correction.good.reshape(values.shape), values, np.nan)
-    layout = layout_of(there, values.size)
     unit = "ADU" if correction is None else correction.unit
     how = "raw" if raw else f"corrected by {there.detector.version.name}"
     what = f"event {first}" if count == 1 else f"mean of {seen} events"
-    title = f"{name} {what}, {how}"
-    return Picture(layout.image(values), title, unit, layout.where is not None)
+    return FrameValues(values, f"{name} {what}, {how}", unit)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
