@@ -48,6 +48,32 @@ def test_the_numbers_are_those_of_the_values(data: st.DataObject, before: np.nda
         assert abs(found.total.largest) == np.abs(finite).max()
 
 
+def test_large_panels_are_counted_to_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(3)
+    before = random.normal(2000, 30, (2, 3, 100, 220)).astype(np.float32)
+    after = before + random.normal(0, 2, before.shape).astype(np.float32)
+    after[0, 0] = before[0, 0]
+    after[1, 1, 0, :50] = np.nan
+    before[1, 2] = np.inf
+    after[1, 2] = -np.inf
+    noise = random.uniform(0, 4, before.shape).astype(np.float32)
+    noise[0, 1, 0, 0] = 0
+
+    counted = numbers_of(before, after, noise)
+    monkeypatch.setattr("calstore.checks.numbers._COUNTED", before.size + 1)
+    ordered = numbers_of(before, after, noise)
+
+    sides = [(found.total, *found.panels) for found in (counted, ordered)]
+    for one, other in zip(*sides, strict=True):
+        assert np.array_equal(
+            [one.pixels, one.changed, one.low, one.median, one.high, one.largest],
+            [other.pixels, other.changed, other.low, other.median, other.high, other.largest],
+            equal_nan=True,
+        )
+        assert (one.in_noise is None) == (other.in_noise is None)
+        assert one.in_noise is None or np.allclose(one.in_noise, other.in_noise, rtol=1e-6)
+
+
 def test_in_noise_is_the_size_over_the_rms() -> None:
     before, noise = np.zeros((2, 8, 8)), np.full((2, 8, 8), 4.0)
     after = before.copy()

@@ -9,11 +9,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from calstore.checks import order_kernel
 from calstore.errors import Invalid
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _PERCENT: Final = (1, 50, 99)
+_COUNTED: Final = 20_000
+"""Values of a panel from which on counting is faster than sorting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,32 +83,104 @@ def numbers_of(before: Array, after: Array, noise: Array | None = None) -> Array
     if not before.size:
         raise Invalid("arrays without elements have no differences")
     shape = before.shape[-2:] if before.ndim > 1 else before.shape
-    stacks = [each if each is None else each.reshape(-1, *shape) for each in (before, after, noise)]
-    mine, theirs, rms = stacks
-    assert mine is not None
-    assert theirs is not None
-    difference = np.empty(before.size, np.float32 if _is_narrow(before, after) else np.float64)
     size = int(np.prod(shape))
+    mine, theirs = (each.reshape(-1, size) for each in (before, after))
+    rms = None if noise is None else noise.reshape(-1, size)
+    if _is_narrow(before, after) and size >= _COUNTED:
+        return _by_counting(mine, theirs, None if rms is None else rms.astype(np.float32))
+    return _by_sorting(mine, theirs, rms)
 
-    def of_panel(number: int) -> Numbers:
-        own = difference[number * size : (number + 1) * size]
-        sides = (theirs[number].ravel(), mine[number].ravel())
-        with np.errstate(invalid="ignore", over="ignore"):
-            np.subtract(*sides, out=own, casting="unsafe", dtype=own.dtype)
-        changed = int(_changed(mine[number], theirs[number]).sum())
-        return _summary(own, changed, None if rms is None else rms[number].ravel())
 
+def _by_counting(mine: Array, theirs: Array, rms: Array | None) -> ArrayNumbers:
+    """The numbers of large float32 panels, in a few passes over the values."""
+    difference = np.empty(mine.shape, np.float32)
+    sizes = None if rms is None else np.empty(mine.shape, np.float32)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        panels = tuple(pool.map(of_panel, range(len(mine))))
+
+        def of_panel(number: int) -> tuple[int, float, float]:
+            own = difference[number]
+            told = order_kernel.subtract(mine[number], theirs[number], own)
+            if sizes is not None and rms is not None:
+                order_kernel.in_noise(own, rms[number], sizes[number])
+            return told
+
+        moved = list(pool.map(of_panel, range(len(mine))))
+        values = _ordered(pool, difference, _PERCENT)
+        in_noise = None if sizes is None else _ordered(pool, sizes, (50, 99))
+    changed, least, most = zip(*moved, strict=True)
+    moved.append((sum(changed), min(least), max(most)))
+    pixels = [*(mine.shape[1] for _ in mine), mine.size]
+    found = [
+        _numbers(count, *own, values[number], None if in_noise is None else in_noise[number])
+        for number, (count, own) in enumerate(zip(pixels, moved, strict=True))
+    ]
+    return ArrayNumbers(found[-1], tuple(found[:-1]))
+
+
+def _ordered(
+    pool: ThreadPoolExecutor, panels: Array, percents: tuple[int, ...]
+) -> list[tuple[float, ...]]:
+    """Order statistics of the finite values of each panel, and at last of all; () for none."""
+    threads = os.cpu_count() or 1
+
+    def of_panels(numbers: Array) -> list[tuple[float, ...]]:
+        lower = np.zeros((len(percents), order_kernel.HALF), np.int32)
+        found = []
+        for number in numbers.tolist():
+            upper[number] = order_kernel.upper_counts(panels[number])
+            halves, rests = order_kernel.places_of(upper[number], percents)
+            lower.fill(0)
+            order_kernel.lower_counts(panels[number], halves, lower)
+            found.append(order_kernel.values_of(halves, rests, lower))
+        return found
+
+    def of_part(part: Array) -> Array:
+        lower = np.zeros((len(percents), order_kernel.HALF), np.int32)
+        order_kernel.lower_counts(part, halves, lower)
+        return lower
+
+    upper: list[Array] = [np.zeros(0)] * len(panels)
+    chunks = np.array_split(np.arange(len(panels)), threads)
+    found = [each for some in pool.map(of_panels, chunks) for each in some]
+    halves, rests = order_kernel.places_of(np.sum(upper, axis=0), percents)
+    lower = sum(pool.map(of_part, np.array_split(panels.reshape(-1), threads)))
+    return [*found, order_kernel.values_of(halves, rests, np.asarray(lower))]
+
+
+def _numbers(
+    pixels: int,
+    changed: int,
+    least: float,
+    most: float,
+    values: tuple[float, ...],
+    noise: tuple[float, ...] | None,
+) -> Numbers:
+    if not values:
+        return Numbers(pixels, changed, *(float("nan"),) * 4)
+    low, median, high = values
+    middle = (noise[0], noise[1]) if noise else None
+    return Numbers(pixels, changed, low, median, high, max((least, most), key=abs), middle)
+
+
+def _by_sorting(mine: Array, theirs: Array, rms: Array | None) -> ArrayNumbers:
+    """The numbers of whatever there is."""
+    difference = np.empty(mine.shape, np.float32 if _is_narrow(mine, theirs) else np.float64)
+    panels = []
+    for number in range(len(mine)):
+        own = difference[number]
+        with np.errstate(invalid="ignore", over="ignore"):
+            np.subtract(theirs[number], mine[number], out=own, casting="unsafe", dtype=own.dtype)
+        changed = int(_changed(mine[number], theirs[number]).sum())
+        panels.append(_summary(own, changed, None if rms is None else rms[number]))
     if len(panels) == 1:
-        return ArrayNumbers(panels[0], panels)
+        return ArrayNumbers(panels[0], tuple(panels))
     changed = sum(each.changed for each in panels)
-    total = _summary(difference, changed, None if noise is None else noise.ravel())
-    return ArrayNumbers(total, panels)
+    total = _summary(difference.ravel(), changed, None if rms is None else rms.ravel())
+    return ArrayNumbers(total, tuple(panels))
 
 
 def _is_narrow(before: Array, after: Array) -> bool:
-    return all(each.dtype.kind == "f" and each.dtype.itemsize <= 4 for each in (before, after))
+    return all(each.dtype == np.float32 for each in (before, after))
 
 
 def _changed(before: Array, after: Array) -> Array:
