@@ -1,7 +1,8 @@
 """diff with full statistics of two epix10ka2M pedestals, and the page of a jungfrau 4M.
 
 Usage: ``python benchmarks/diff_numbers.py``. The statistics stand beside both verified reads and
-``np.abs(a - b).max()``, five times in turns, both warm; the page beside its limits of 10 s and 10 MB.
+``np.abs(a - b).max()``, five times in turns, both warm; the page beside its limits of 10 s and
+10 MB.
 """
 
 from __future__ import annotations

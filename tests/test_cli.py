@@ -33,7 +33,8 @@ from calstore.formats import psana_text
 Calstore = Callable[..., Outcome]
 
 COMMANDS = (
-    *("init", "import", "refs", "log", "show", "coverage", "diff", "drift", "compare-runs", "get", "image", "fork", "tag"),
+    *("init", "import", "refs", "log", "show", "coverage", "diff", "drift", "compare-runs"),
+    *("get", "image", "fork", "tag"),
     *("sources", "dark", "mask", "reproduce", "set", "unset", "copy", "promote", "undo"),
     *(
         "delete-ref",
