@@ -322,6 +322,22 @@ def test_a_damaged_index_or_header_is_told(pattern: str, at: int, tmp_path: Path
     assert all(is_refusal(answer, 500) for answer in answers)
 
 
+def test_values_of_another_array_are_not_sent_though_they_are_whole(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    older, newer = (store[f"{REF}@{n}"]["jungfrau"].at(7)["pedestals"].digest for n in (1, 2))
+    (source,) = _files(tmp_path, f"objects/arrays/*/{older.hex}/c.*")
+    (shard,) = _files(tmp_path, f"objects/arrays/*/{newer.hex}/c.*")
+    shard.chmod(0o600)
+    shard.write_bytes(source.read_bytes())
+
+    with serving(store) as url:
+        answers = [ask(url, f"arrays/{newer}{place}") for place in ("", "/panels/0", "/panels/5")]
+        sound = ask(url, f"arrays/{older}/panels/5")
+
+    assert all(is_refusal(answer, 500) for answer in answers)
+    assert sound.status == 200
+
+
 def test_what_is_gone_is_told_as_damage_where_something_names_it(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     digest = store[REF]["jungfrau"].at(7)["pedestals"].digest
