@@ -122,16 +122,17 @@ def test_what_does_not_fit_is_refused() -> None:
     seed=st.integers(0, 1000),
     parts=st.integers(1, 7),
     limit=st.sampled_from([5.0, 50.0, float("inf")]),
+    bright=st.sampled_from([10.0, float("inf")]),
     least=st.integers(1, 40),
     fraction=st.floats(0, 1),
 )
 def test_a_common_mode_is_the_median_of_the_good_pixels(
-    seed: int, parts: int, limit: float, least: int, fraction: float
+    seed: int, parts: int, limit: float, bright: float, least: int, fraction: float
 ) -> None:
     random = np.random.default_rng(seed)
     frame = random.normal(0, 20, SHAPE).astype(np.float32)
     good = random.random(SHAPE) < fraction
-    how = CommonMode(bool(parts & 1), bool(parts & 2), bool(parts & 4), limit, least)
+    how = CommonMode(bool(parts & 1), bool(parts & 2), bool(parts & 4), limit, least, bright)
     expected = frame.copy()
 
     subtract(frame, good, how, 8)
@@ -146,7 +147,7 @@ def test_a_common_mode_is_the_median_of_the_good_pixels(
             for row in range(0, 32, down):
                 for column in range(0, 64, across):
                     place = (segment, slice(row, row + down), slice(column, column + across))
-                    values = expected[place][good[place]]
+                    values = expected[place][good[place] & (expected[place] < bright)]
                     if values.size >= max(enough, 1):
                         middle = np.median(values)
                         if abs(middle) < limit:

@@ -13,6 +13,7 @@ from commandline import run
 from PIL import Image
 from psana2_client import put_version
 
+from calstore.errors import Invalid
 from calstore.report.pictures import (
     Limits,
     coloured,
@@ -130,6 +131,22 @@ def test_png_and_hdf5_hold_the_picture(folder: Path) -> None:
     brightness = colours.astype(int).sum(axis=2)
     low, high = expected < 2050, expected > 2050
     assert brightness[high].mean() > brightness[low].mean() + 100
+
+
+def test_a_geometry_with_a_panel_missing_places_nothing(folder: Path, tmp_path: Path) -> None:
+    store = init_store(tmp_path / ".calstore", "0" * 32)
+    lines = [line for line in GEOMETRY.splitlines() if " V2 1 " not in line.replace(":", " ")]
+    constants: dict[str, Any] = {
+        "pedestals": np.load(folder / "pedestals.npy"),
+        "geometry": "\n".join(lines) + "\n",
+    }
+    put_version(store, REF, {("jungfrau", "jungfrau", ("1", "2")): constants})
+
+    shown = run("image", REF, "jungfrau", "--run", 5, "--mode", "G0", folder=tmp_path)
+
+    assert (shown.code, "no geometry of these pixels" in shown.err) == (0, True)
+    with pytest.raises(Invalid, match="shape"):
+        store[REF]["jungfrau"].at(5).image(np.zeros(SHAPE[1:]))
 
 
 @pytest.mark.parametrize(

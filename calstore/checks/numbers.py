@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from calstore.checks import order_kernel
 from calstore.errors import Invalid
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -93,6 +92,8 @@ def numbers_of(before: Array, after: Array, noise: Array | None = None) -> Array
 
 def _by_counting(mine: Array, theirs: Array, rms: Array | None) -> ArrayNumbers:
     """The numbers of large float32 panels, in a few passes over the values."""
+    from calstore.checks import order_kernel  # numba takes longer to import than most commands
+
     difference = np.empty(mine.shape, np.float32)
     sizes = None if rms is None else np.empty(mine.shape, np.float32)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -121,6 +122,8 @@ def _ordered(
     pool: ThreadPoolExecutor, panels: Array, percents: tuple[int, ...]
 ) -> list[tuple[float, ...]]:
     """Order statistics of the finite values of each panel, and at last of all; () for none."""
+    from calstore.checks import order_kernel
+
     threads = os.cpu_count() or 1
 
     def of_panels(numbers: Array) -> list[tuple[float, ...]]:

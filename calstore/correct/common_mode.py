@@ -42,6 +42,9 @@ class CommonMode:
         A median of this size or more is a signal, and stays; in ADU.
     least
         So many good pixels have to be in a part.
+    bright
+        Pixels of this many ADU or more do not count for the median, and get it subtracted all the
+        same; psana has no such limit.
     high_gains
         Whether, of a detector that switches, just pixels in its higher gains take part.
     """
@@ -51,6 +54,7 @@ class CommonMode:
     banks: bool = False
     limit: float = math.inf
     least: int = 10
+    bright: float = math.inf
     high_gains: bool = True
 
     @classmethod
@@ -108,4 +112,5 @@ def subtract(frame: Array, good: Array, how: CommonMode, banks: int) -> None:
     )
     for is_wanted, unit, enough in steps:
         if is_wanted:
-            kernels.subtract_medians(frame, good, unit, enough, np.float32(how.limit))
+            limits = (np.float32(how.limit), np.float32(how.bright))
+            kernels.subtract_medians(frame, good, unit, enough, limits)

@@ -54,7 +54,7 @@ def _modes(raw, codes, table, out, how, begin, end):  # type: ignore[no-untyped-
 
 
 @_cached
-def _medians(frame, good, unit, enough, limit, begin, end):  # type: ignore[no-untyped-def]
+def _medians(frame, good, unit, enough, limits, begin, end):  # type: ignore[no-untyped-def]
     _, rows, columns = frame.shape
     down, across = unit
     lines, banks = rows // down, columns // across
@@ -66,13 +66,14 @@ def _medians(frame, good, unit, enough, limit, begin, end):  # type: ignore[no-u
         count = 0
         for i in range(row, row + down):
             for k in range(column, column + across):
-                if good[segment, i, k]:
-                    values[count] = frame[segment, i, k]
+                value = frame[segment, i, k]
+                if good[segment, i, k] and value < limits[1]:
+                    values[count] = value
                     count += 1
         if count == 0 or count < enough:
             continue
         common = np.float32(np.median(values[:count]))
-        if not abs(common) < limit:
+        if not abs(common) < limits[0]:
             continue
         for i in range(row, row + down):
             for k in range(column, column + across):
@@ -125,13 +126,19 @@ def scale(frame: Array, modes: Array, factors: Array) -> None:
 
 
 def subtract_medians(
-    frame: Array, good: Array, unit: tuple[int, int], enough: Any, limit: Any
+    frame: Array, good: Array, unit: tuple[int, int], enough: Any, limits: tuple[Any, Any]
 ) -> None:
-    """Take away the median of the good pixels of each unit of rows and columns, in place."""
+    """Take away the median of the good pixels of each unit of rows and columns, in place.
+
+    Parameters
+    ----------
+    limits
+        Of the median, below which it is taken away, and of the pixels that count for it.
+    """
     segments, rows, columns = frame.shape
     units = segments * (rows // unit[0]) * (columns // unit[1])
     _in_threads(
-        lambda begin, end: _medians(frame, good, unit, enough, limit, begin, end),
+        lambda begin, end: _medians(frame, good, unit, enough, limits, begin, end),
         units,
         alone=frame.size < _ALONE,
     )

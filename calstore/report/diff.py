@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from calstore.checks.numbers import Numbers
 from calstore.model.arrays import ArrayReference, panels_of
 from calstore.model.records import Record
 from calstore.repository.diff import Differences, differing_panels, effects_of, origins_of
-from calstore.repository.diff_numbers import ConstantNumbers
 from calstore.views.course import Winner
 from calstore.views.difference import ConstantDifference, Effect
+
+if TYPE_CHECKING:
+    from calstore.checks.numbers import Numbers
+    from calstore.repository.diff_numbers import ConstantNumbers
 
 
 def diff_json(
