@@ -80,6 +80,29 @@ def image_of(where: Assembly, panels: Array) -> Array:
     return image
 
 
+def holes_of(where: Assembly) -> tuple[Array, Array]:
+    """Rows and columns of the places without a pixel, beside each of which there are four.
+
+    They come from rounding, as psana's ``image_of_holes`` has them.
+    """
+    there = np.zeros(where.shape, np.bool_)
+    there[where.rows.ravel(), where.columns.ravel()] = True
+    inner = ~there[1:-1, 1:-1]
+    for beside in (there[:-2, 1:-1], there[2:, 1:-1], there[1:-1, :-2], there[1:-1, 2:]):
+        inner &= beside
+    rows, columns = np.nonzero(inner)
+    return rows + 1, columns + 1
+
+
+def fill(image: Array, holes: tuple[Array, Array]) -> None:
+    """Give each hole the least of the four values beside it, in place, as psana does."""
+    rows, columns = holes
+    image[rows, columns] = np.minimum(
+        np.minimum(image[rows - 1, columns], image[rows + 1, columns]),
+        np.minimum(image[rows, columns - 1], image[rows, columns + 1]),
+    )
+
+
 def panels_of(where: Assembly, image: Array) -> Array:
     """What each pixel of the detector has in an image: ``(segment, row, column)``.
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from calstore.correct.assembly import assembly, image_of
+from calstore.correct.assembly import assembly, fill, holes_of, image_of
 from calstore.correct.corrections import Correction, Corrections, prepared
 from calstore.correct.geometry import coordinates
 from calstore.model.conventions import device_of
@@ -40,6 +40,9 @@ def correction(there: RunConstants, wanted: Corrections | None = None) -> Correc
 def image(there: RunConstants, frame: Array) -> Array:
     """A frame, or a constant of one gain mode, as the geometry of the run places it.
 
+    Holes between pixels have the least of the values beside them; where several pixels fall on one
+    place it is the last, and 0 is where none does: as ``det.raw.image`` of psana 4.3.4.
+
     Raises
     ------
     NotFound
@@ -47,7 +50,10 @@ def image(there: RunConstants, frame: Array) -> Array:
     Invalid
         When the geometry places another number of pixels.
     """
-    return image_of(assembly(coordinates(there["geometry"].data)), frame)
+    where = assembly(coordinates(there["geometry"].data))
+    found = image_of(where, frame)
+    fill(found, holes_of(where))
+    return found
 
 
 def kind_of(detector: DetectorConstants) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from calstore.correct.assembly import Assembly, assembly, image_of
+from calstore.correct.assembly import Assembly, assembly, fill, holes_of, image_of
 from calstore.correct.corrections import Corrections
 from calstore.correct.geometry import coordinates
 from calstore.errors import Invalid, NotFound
@@ -168,10 +168,13 @@ class Layout:
         As a geometry places them; ``None`` for panel above panel.
     empty
         ``(row, column)``: where no pixel is.
+    holes
+        Rows and columns of those among them that are filled from beside.
     """
 
     where: Assembly | None
     empty: Array | None
+    holes: tuple[Array, Array] | None
 
     def image(self, values: Array) -> Array:
         """The image of a value for each pixel; NaN where no pixel is."""
@@ -179,6 +182,8 @@ class Layout:
             return values.reshape(-1, values.shape[-1])
         image = image_of(self.where, values)
         image[self.empty] = np.nan
+        if self.holes is not None:
+            fill(image, self.holes)
         return image
 
 
@@ -187,5 +192,6 @@ def layout_of(there: RunConstants, pixels: int) -> Layout:
     if "geometry" in there:
         where = assembly(coordinates(there["geometry"].data))
         if where.rows.size == pixels:
-            return Layout(where, image_of(where, np.ones(pixels, np.uint8)) == 0)
-    return Layout(None, None)
+            empty = image_of(where, np.ones(pixels, np.uint8)) == 0
+            return Layout(where, empty, holes_of(where))
+    return Layout(None, None, None)
