@@ -98,8 +98,8 @@ class Correction:
             return kernels.corrected(flat, codes, table, self.minus, self.factors, how).reshape(
                 raw.shape
             )
-        ones = np.ones_like(self.factors)
-        frame = kernels.corrected(flat, codes, table, self.minus, ones, how)
+        none = np.zeros((0, 0), np.float32)
+        frame = kernels.corrected(flat, codes, table, self.minus, none, how)
         modes = kernels.modes_of(flat, codes, table, how)
         banks = banks_of(self.kind)
         if banks is None:

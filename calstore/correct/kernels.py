@@ -28,14 +28,17 @@ def _cached(function: Callable[..., Any]) -> Any:
 @_cached
 def _corrected(raw, codes, table, minus, factors, out, how, begin, end):  # type: ignore[no-untyped-def]
     shift, bits, up, mask = how
+    is_scaled = factors.size > 0
     for i in range(begin, end):
         word = np.int64(raw[i])
         code = (((word >> shift) & bits) << up) | codes[i * (codes.size > 1)]
         mode = table[code]
         if mode == 255:
             out[i] = 0
-        else:
+        elif is_scaled:
             out[i] = (np.float32(word & mask) - minus[mode, i]) * factors[mode, i]
+        else:
+            out[i] = np.float32(word & mask) - minus[mode, i]
 
 
 @_cached
@@ -95,7 +98,7 @@ def corrected(
     table
         Code → mode.
     minus, factors
-        ``(mode, pixel)``, float32.
+        ``(mode, pixel)``, float32; no factors to leave them out.
     how
         The shift of the raw value's gain bits, their mask, where they go in the code, and the mask
         of the signal: four int64.
