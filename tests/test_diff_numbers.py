@@ -74,6 +74,19 @@ def test_large_panels_are_counted_to_the_same_numbers(monkeypatch: pytest.Monkey
         assert one.in_noise is None or np.allclose(one.in_noise, other.in_noise, rtol=1e-6)
 
 
+def test_ranks_that_fall_together_are_counted_once_for_each() -> None:
+    before = np.zeros((2, 200, 200), np.float32)
+    after = before + np.float32(10)
+    after[1, 0, 0] = 10.001
+
+    found = numbers_of(before, after, np.full_like(before, 4))
+
+    for panel in (found.total, *found.panels):
+        assert (panel.low, panel.median, panel.high) == (10, 10, 10)
+        assert panel.in_noise == (2.5, 2.5)
+    assert found.panels[1].largest == np.float32(10.001)
+
+
 def test_in_noise_is_the_size_over_the_rms() -> None:
     before, noise = np.zeros((2, 8, 8)), np.full((2, 8, 8), 4.0)
     after = before.copy()

@@ -145,7 +145,10 @@ def _ordered(
     upper: list[Array] = [np.zeros(0)] * len(panels)
     chunks = np.array_split(np.arange(len(panels)), threads)
     found = [each for some in pool.map(of_panels, chunks) for each in some]
-    halves, rests = order_kernel.places_of(np.sum(upper, axis=0), percents)
+    whole = np.zeros(order_kernel.HALF, np.int64)
+    for each in upper:
+        whole += each
+    halves, rests = order_kernel.places_of(whole, percents)
     lower = sum(pool.map(of_part, np.array_split(panels.reshape(-1), threads)))
     return [*found, order_kernel.values_of(halves, rests, np.asarray(lower))]
 

@@ -57,13 +57,16 @@ def _upper(words, counts):  # type: ignore[no-untyped-def]
 
 @_cached
 def _lower(words, wanted, counts):  # type: ignore[no-untyped-def]
+    rows = np.full(65536, 255, np.uint8)
+    for k in range(wanted.size - 1, -1, -1):  # of ranks in one half, the first has the counts
+        rows[wanted[k]] = k
     for i in range(words.size):
         word = words[i]
         flip = np.uint32(0xFFFFFFFF) if word >> np.uint32(31) else np.uint32(0x80000000)
         key = word ^ flip
-        for k in range(wanted.size):
-            if key >> np.uint32(16) == wanted[k]:
-                counts[k, key & np.uint32(0xFFFF)] += 1
+        row = rows[key >> np.uint32(16)]
+        if row != 255:
+            counts[row, key & np.uint32(0xFFFF)] += 1
 
 
 @_cached
@@ -110,7 +113,10 @@ def places_of(upper: Array, percents: Sequence[int]) -> tuple[Array, Array]:
 
 
 def lower_counts(values: Array, halves: Array, counts: Array) -> None:
-    """Add, of the values with each of some upper halves, how many have which lower half."""
+    """Add, of the values with each of some upper halves, how many have which lower half.
+
+    Halves that are equal are counted once, in the row of the first.
+    """
     _lower(values.view(np.uint32), halves, counts)
 
 
@@ -118,8 +124,9 @@ def values_of(halves: Array, rests: Array, lower: Array) -> tuple[float, ...]:
     """The values at the ranks, from the counts of the lower halves."""
     words = []
     place, rest = np.zeros(1, np.uint32), np.zeros(1, np.int64)
-    for number, half in enumerate(halves.tolist()):
-        _places(lower[number], rests[number : number + 1], place, rest)
+    listed = halves.tolist()
+    for number, half in enumerate(listed):
+        _places(lower[listed.index(half)], rests[number : number + 1], place, rest)
         key = (half << 16) | int(place[0])
         words.append(key ^ (0x80000000 if key >> 31 else 0xFFFFFFFF))
     return tuple(np.array(words, np.uint32).view(np.float32).astype(float).tolist())
