@@ -463,6 +463,7 @@ def test_help_has_an_example_and_exit_codes_and_fits_100_columns(
     text = said(run(*command.split(), "--help", folder=tmp_path))
 
     assert "Example: calstore " in text
+    assert all(" Example: " not in line.lstrip() for line in text.splitlines())
     assert "Exit codes: " in text
     assert max(map(len, text.splitlines())) <= 100
     assert said(run(*command.split(), "-h", folder=tmp_path)) == text

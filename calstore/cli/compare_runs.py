@@ -37,8 +37,7 @@ def compare_runs(
     The page has both images between the same limits, their difference, and the mean by distance
     from the beam. Nothing is stored.
 
-    Example: calstore compare-runs xpp/main xpp/users/weber/mask r0012.xtc2 --detector epix100
-    -o x.html
+    Example: calstore compare-runs xpp/main xpp/mask r0012.xtc2 --detector epix100 -o x.html
 
     Exit codes: 3 no such version, detector or event, or no constants, 5 what does not fit.
     """

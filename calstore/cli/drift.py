@@ -44,6 +44,7 @@ def drift(
     pedestals how far that is in units of the noise.
 
     Example: calstore drift xppn4116/main Epix100a pedestals
+
     Example: calstore drift xppn4116/main Epix100a pedestals --run 137 --by panel -o drift.svg
 
     Exit codes: 3 no such version, detector or type, 5 no array, or no plot of that name.

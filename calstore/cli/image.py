@@ -60,6 +60,7 @@ def image(
     a terminal shows a small picture, and a pipe gets its figures.
 
     Example: calstore image xppn4116/main Epix100a.1 --run 137 --type pixel_rms -o rms.png
+
     Example: calstore image mfx101332224/main jungfrau --run 7 --frames r0007.xtc2 --mean
 
     Exit codes: 3 nothing for this run, no such event or mode, or no package for PNG, 5 what does

@@ -76,7 +76,9 @@ def import_(
     for runs and types that the experiment has not. Again, it adds what is new.
 
     Example: calstore import xppn4116
+
     Example: calstore import cdb:mfx101332224 --url http://calib.example/ws
+
     Example: calstore import /sdf/data/lcls/ds/xpp/xppn4116/calib xppn4116/main -m "as found"
 
     Exit codes: 3 no store or no directory, 4 REF or a file changed meanwhile, 5 a tree that

@@ -63,6 +63,7 @@ def prefetch(
     file of anybody else is left alone. No service is needed.
 
     Example: calstore prefetch mfx101332224/main 12
+
     Example: calstore prefetch mfx101332224/main 13 --from 12 --follow
 
     Exit codes: 3 no such version or run, or no constants for a detector, 4 the file is not

@@ -55,9 +55,10 @@ def run_(
     stopped. What was given is kept (see: calstore used).
 
     Example: calstore run mfx101332224/main -- python analysis.py
+
     Example: calstore run mfx101332224=xxh128:7cbf… -- mpirun -n 8 python analysis.py
-    Example: calstore run mfx101332224/main --writes-to mfx101332224/users/weber/deploys --
-    det_dark_proc -k exp=mfx101332224,run=12 -d epix100 -D
+
+    Example: calstore run mfx101332224/main --writes-to mfx101332224/deploys -- det_dark_proc … -D
 
     Exit codes: the command's own, 127 when there is no such command, 3 no such version or no
     constants for a detector.

@@ -73,8 +73,7 @@ def serve(
 
     Example: calstore serve mfx101332224/main
 
-    Example: calstore serve mfx101332224/main --writes-to mfx101332224/users/weber/deploys
-    --token-file ~/calib-token
+    Example: calstore serve mfx101332224/main --writes-to mfx101332224/deploys --token-file token
 
     Exit codes: 3 no such version, 4 the port is taken, 5 two versions of one experiment, or an
     address for everybody or writing without a token.
