@@ -142,6 +142,19 @@ def test_a_fork_knows_the_documents_that_it_came_with(store: Store, service: Cdb
     assert (done.records, done.known) == ((), 1)
 
 
+def test_ids_as_mongodb_writes_them_in_json_are_known_again(
+    store: Store, service: CdbService
+) -> None:
+    service.deposit(EXPERIMENT, LONG, SHORT, values(1), ctype="pedestals")
+    (document,) = service.documents[f"cdb_{EXPERIMENT}"][SHORT]
+    document["_id"] = {"$oid": document["_id"]}
+
+    first, again = imported(store, service), imported(store, service)
+
+    assert len(first.records) == 1
+    assert (again.records, again.known) == ((), 1)
+
+
 def test_what_was_deleted_there_stays_here(store: Store, service: CdbService) -> None:
     service.deposit(EXPERIMENT, LONG, SHORT, values(1), ctype="pedestals")
     imported(store, service)

@@ -167,6 +167,14 @@ class Document:
         return np.frombuffer(payload, self.dtype).reshape(self.shape)
 
 
+def identity_of(fields: Mapping[str, Any]) -> str:
+    """The ``_id`` of a document, plain or as MongoDB writes one in JSON; ``""`` for none."""
+    found = fields.get("_id")
+    if isinstance(found, dict):
+        found = found.get("$oid")
+    return found if isinstance(found, str) else ""
+
+
 def _text(fields: Mapping[str, Any], name: str) -> str:
     found = fields.get(name)
     if not isinstance(found, str) or not found:

@@ -12,7 +12,7 @@ import numpy as np
 from calstore.errors import Invalid
 from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Reference
-from calstore.model.documents import Document
+from calstore.model.documents import Document, identity_of
 from calstore.model.manifests import Constant, Detector, DetectorManifest, SetManifest
 from calstore.model.names import check_component
 from calstore.model.records import Record
@@ -170,7 +170,7 @@ def known_ids(store: Store, record: Record | None) -> frozenset[str]:
         return frozenset()
     records = ancestry_of(store, record).records.values()
     return frozenset(
-        str(told["document"].get("_id")) for each in records for told in _documents_in(store, each)
+        identity_of(told["document"]) for each in records for told in _documents_in(store, each)
     )
 
 
