@@ -45,6 +45,10 @@ class FailingBackend:
         self._error = error or Conflict("no room (a test says so); make room, run again")
         self._lock = threading.Lock()
 
+    @property
+    def width(self) -> int:
+        return self.inner.width
+
     def get(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         return self._call("get", lambda: self.inner.get(key, start, stop))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import secrets
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,15 +25,22 @@ from calstore.errors import CalstoreError, Conflict, Corrupt, Invalid, NotFound
 from calstore.store.backend import Backend, Existing
 from calstore.store.local import LocalBackend
 from calstore.store.memory import MemoryBackend
+from calstore.store.remote import open_remote
 
 RACES = 2000
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=["memory", "local", "s3", "fsspec"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    if request.param == "memory":
-        return MemoryBackend()
-    return LocalBackend(tmp_path)
+    match request.param:
+        case "memory":
+            return MemoryBackend()
+        case "local":
+            return LocalBackend(tmp_path)
+        case "s3":
+            return open_remote(f"{request.getfixturevalue('s3')}/{secrets.token_hex(8)}")
+        case _:
+            return open_remote(f"memory://{secrets.token_hex(8)}")
 
 
 def test_what_was_created_is_got(backend: Backend) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from calstore.errors import Invalid, NotFound
 from calstore.model.names import RefName
-from calstore.store import logs, marker
+from calstore.store import logs, marker, probe
 from calstore.store.backend import Backend
 from calstore.store.local import LocalBackend
 from calstore.store.memory import MemoryBackend
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FOLDER = ".calstore"
 """What a store is called when nobody names it otherwise."""
+
+_FILE: Final = "file://"
 
 APPROVED = "approved"
 """Stands in a record's place for the newest one whose set is approved as good."""
@@ -63,7 +65,7 @@ class Store:
 
 
 def open_store(location: str | Path) -> Store:
-    """The store at a path.
+    """The store at a path or a URL.
 
     Raises
     ------
@@ -80,7 +82,7 @@ def init_store(location: str | Path, store_id: str) -> Store:
     Parameters
     ----------
     location
-        A directory that is not there yet or is empty; ``memory:`` for one that is not kept.
+        A directory or a URL at which there is nothing yet; ``memory:`` for one that is not kept.
     store_id
         32 random hex digits.
 
@@ -89,17 +91,13 @@ def init_store(location: str | Path, store_id: str) -> Store:
     Conflict
         When there is a store already.
     Invalid
-        When there is something else.
+        When there is something else, or when of two writers there both would win.
     """
     backend = _backend(location)
     if isinstance(backend, LocalBackend):
-        path = Path(location)
-        try:
-            if path.exists() and not (path / marker.KEY).exists() and any(path.iterdir()):
-                raise Invalid(f"{path} is not empty; choose a new directory for the store")
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Invalid(f"cannot make a store at {path} ({error.strerror})") from error
+        _make_folder(Path(backend.describe("")))
+    elif not isinstance(backend, MemoryBackend):
+        _prove(backend, store_id)
     marker.create(backend, store_id)
     return Store(backend, store_id)
 
@@ -160,13 +158,34 @@ def _neighbours(store: Store, name: RefName) -> list[str]:
     return logs.names(store.backend, f"refs/{name.experiment}/")
 
 
+def _make_folder(path: Path) -> None:
+    try:
+        if path.exists() and not (path / marker.KEY).exists() and any(path.iterdir()):
+            raise Invalid(f"{path} is not empty; choose a new directory for the store")
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Invalid(f"cannot make a store at {path} ({error.strerror})") from error
+
+
+def _prove(backend: Backend, name: str) -> None:
+    there = [key for key in backend.list("", deep=False) if key != marker.KEY]
+    if there and not marker.is_there(backend):
+        raise Invalid(
+            f"{backend.describe('')} is not empty ({there[0]}); choose a new prefix for the store"
+        )
+    probe.prove(backend, name)
+
+
 def _backend(location: str | Path) -> Backend:
     text = str(location)
     if text == "memory:":
         return MemoryBackend()
+    if text.startswith(_FILE):
+        text = text.removeprefix(_FILE)
     if "://" in text:
-        scheme = text.partition("://")[0]
-        raise Invalid(f"this calstore opens directories, not {scheme}:// URLs; name a directory")
+        from calstore.store.remote import open_remote
+
+        return open_remote(text)
     if "\0" in text or not text:
         raise Invalid(f"{text!r} is no path of a store")
     return LocalBackend(Path(text).expanduser())

@@ -24,8 +24,13 @@ class Backend(Protocol):
 
     Every method raises only the errors of `calstore.errors`: `NotFound` for a key that is
     not there, `Invalid` where reading or writing is not permitted, `Conflict` when there is
-    no room, `Corrupt` when the medium fails.
+    no room or no answer, `Corrupt` when the medium fails.
     """
+
+    @property
+    def width(self) -> int:
+        """How many calls are worth having under way at once."""
+        ...
 
     def get(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """The bytes from ``start`` up to ``stop``; a negative start counts from the end."""

@@ -21,9 +21,19 @@ def create(backend: Backend, store_id: str) -> None:
     Conflict
         When it is one already.
     """
-    if backend.create(KEY, _rendered(store_id)) is not None:
+    document = _rendered(store_id)
+    # The reply to a create that succeeded can be lost; the id tells.
+    if backend.create(KEY, document) is not None and backend.get(KEY) != document:
         raise Conflict(f"there is a store already: {backend.describe('')}")
     backend.sync()
+
+
+def is_there(backend: Backend) -> bool:
+    """Whether a place is a store, of whatever format."""
+    try:
+        return backend.size(KEY) > 0
+    except NotFound:
+        return False
 
 
 def read(backend: Backend) -> str:

@@ -13,6 +13,8 @@ from calstore.store.backend import Existing
 class MemoryBackend:
     """Files in a dictionary; safe to share between threads."""
 
+    width = 2
+
     def __init__(self) -> None:
         self._files: dict[str, bytes] = {}
         self._lock = threading.Lock()

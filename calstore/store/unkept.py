@@ -30,6 +30,11 @@ class UnkeptBackend:
         self._keeps_values = keeps_values
         self._kept = MemoryBackend()
 
+    @property
+    def width(self) -> int:
+        """As many calls at once as the backend below takes."""
+        return self._below.width
+
     def get(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
         """The bytes, if they were kept or are stored; see `Backend.get`."""
         try:

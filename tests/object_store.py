@@ -1,0 +1,82 @@
+"""A real S3 server on loopback (moto, conditional writes on), and places for stores on it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from unittest.mock import patch
+
+import pytest
+
+BUCKET = "calibrations"
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(port: int, timeout_s: float = 60) -> None:
+    """Return when somebody listens at a port of this host."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def environment(port: int) -> dict[str, str]:
+    """What S3's clients read: where the server is, and who asks."""
+    return {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+@contextlib.contextmanager
+def server(**variables: str) -> Iterator[int]:
+    """The port of a server that holds nothing yet, in a process of its own."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **variables},
+    )
+    try:
+        wait_for(port)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The URL of a bucket; the environment says where it is."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'calstore[s3]'")
+    pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]'")
+    import s3fs
+
+    with server() as port, patch.dict(os.environ, environment(port)):
+        s3fs.S3FileSystem.clear_instance_cache()
+        s3fs.S3FileSystem().mkdir(BUCKET)
+        yield f"s3://{BUCKET}"
+    s3fs.S3FileSystem.clear_instance_cache()
