@@ -113,7 +113,7 @@ def root(
     store: Annotated[
         str | None,
         typer.Option(
-            metavar="PATH",
+            metavar="PATH|URL",
             help="The store; else $CALSTORE, else the nearest .calstore upwards.",
         ),
     ] = None,

@@ -15,7 +15,7 @@ def config(
         str | None,
         typer.Argument(
             metavar="[NAME]",
-            help="calib-dir or data-dir, perhaps with /<experiment>; recipe/<name>.",
+            help="calib-dir or data-dir, perhaps with /<experiment>; recipe/<name>; reads-from.",
         ),
     ] = None,
     value: Annotated[
@@ -30,7 +30,8 @@ def config(
     calib-dir and data-dir are patterns for all experiments, in which {instrument} and {experiment}
     stand for the names; calib-dir/<experiment> is the place of one. The store remembers them for
     all its users, and who changed what. recipe/<name> is a recipe for darks with limits of your
-    own: psana or robust, then parameters.
+    own: psana or robust, then parameters. reads-from names stores that have what this one has not,
+    with blanks between them.
 
     Example: calstore config calib-dir/xppn4116 /sdf/data/lcls/ds/xpp/xppn4116/calib
 

@@ -16,6 +16,7 @@ from calstore.model.records import Record
 
 if TYPE_CHECKING:
     from calstore.repository.store import Store
+    from calstore.store.cached import ReadCache
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 MessageOption = Annotated[
@@ -25,9 +26,38 @@ MessageOption = Annotated[
 
 def opened(context: typer.Context) -> Store:
     """The store that ``--store``, ``$CALSTORE`` or the nearest ``.calstore`` names."""
+    return opened_at(location(context))
+
+
+def opened_at(place: str | Path) -> Store:
+    """The store at a path or a URL, with what is kept of reads from afar."""
     from calstore.repository.store import open_store
 
-    return open_store(location(context))
+    return open_store(place, cache=read_cache())
+
+
+def read_cache() -> ReadCache | None:
+    """Where reads from stores behind URLs are kept: ``$CALSTORE_CACHE``; off where it is empty."""
+    from calstore.store.cached import ReadCache
+
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = os.environ.get("CALSTORE_CACHE", str(Path(home) / "calstore"))
+    if not folder:
+        return None
+    return ReadCache(Path(folder).expanduser(), _cache_limit(), warn)
+
+
+def _cache_limit() -> int:
+    from calstore.errors import Invalid
+
+    text = os.environ.get("CALSTORE_CACHE_GB", "4")
+    try:
+        limit = float(text)
+        if 0 < limit < 1e6:
+            return int(limit * 1e9)
+    except ValueError:
+        pass
+    raise Invalid(f"CALSTORE_CACHE_GB={text!r} is no size in GB, such as 4")
 
 
 def location(context: typer.Context) -> str | Path:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from calstore.errors import CalstoreError, Corrupt
 from calstore.model.arrays import ArrayReference
-from calstore.model.derivations import FRAMES, DerivationManifest
 from calstore.model.digest import Reference
-from calstore.model.manifests import DetectorManifest, SetManifest
 from calstore.model.records import INPUTS, RESULTS, RUNS, SETTINGS, USES, Record
+from calstore.repository.contents import Item, Kind, children
 from calstore.repository.store import Store
 from calstore.store import logs, objects
 from calstore.store.backend import Backend
+from calstore.store.overlap import overlapped
 
 
 @dataclass
@@ -53,11 +53,6 @@ class Reach:
         return sorted(found, key=_by_name_and_number)
 
 
-_FOLDERS: Final = {
-    "array": objects.ARRAYS,
-    "blob": objects.BLOBS,
-    FRAMES: objects.MANIFESTS,
-}
 EVERYTHING: Final = (
     *("refs/", "approvals/"),
     *(f"{family}/" for family in (SETTINGS, INPUTS, RESULTS, RUNS, USES)),
@@ -70,34 +65,50 @@ def reach(store: Store, families: tuple[str, ...] = EVERYTHING) -> Reach:
     found = Reach()
     logs_found: set[str] = set()
     for family in families:
-        logs_found.update(logs.names(store.backend, family))
+        logs_found.update(logs.names(store.own, family))
+    roots: list[tuple[str, Item]] = []
     for log in sorted(logs_found):
         for entry in _records(store.backend, log, found):
             found.records += 1
-            _walk_record(store.backend, entry.record, found)
+            roots += roots_of(entry.record)
+    walk(store.backend, roots, found)
     return found
 
 
-def _walk_record(backend: Backend, record: Record, found: Reach) -> None:
+def roots_of(record: Record) -> list[tuple[str, Item]]:
+    """What a record itself leads to, each with the record's name."""
     if record.manifest is None:
-        return
+        return []
     family = record.log.partition("/")[0]
     if family == "refs":
-        _walk_set(backend, record.manifest, record.name, found)
+        found = [(record.name, Item(Kind.SET, record.manifest))]
         if record.documents is not None:
-            key = objects.key_of(objects.BLOBS, record.documents.digest)
-            _enter(key, record.name, record.documents, found)
-        return
-    user = f"{record.log}/{record.number:08d}"
-    if family == INPUTS:
-        _enter(
-            objects.key_of(objects.MANIFESTS, record.manifest.digest), user, record.manifest, found
-        )
-    elif family == RESULTS:
-        # The arrays that came out may have been pruned: they would be computed again.
-        _walk_derivation(backend, record.manifest, user, found)
-    else:
-        _walk_set(backend, record.manifest, user, found)
+            found.append((record.name, Item(Kind.BLOB, record.documents)))
+        return found
+    # The arrays that came out of a derivation may have been pruned: they would be computed again.
+    kind = {INPUTS: Kind.INPUT, RESULTS: Kind.DERIVATION}.get(family, Kind.SET)
+    return [(f"{record.log}/{record.number:08d}", Item(kind, record.manifest))]
+
+
+def walk(backend: Backend, roots: Sequence[tuple[str, Item]], found: Reach) -> None:
+    """Enter what some users lead to, and all that this leads to; goes on past damage."""
+
+    def read(item: Item) -> list[Item] | Corrupt:
+        try:
+            return children(item.kind, objects.get(backend, objects.MANIFESTS, item.identity))
+        except CalstoreError as error:
+            return _unreadable(error, backend, item.key)
+
+    level = list(roots)
+    while level:
+        new = [item for user, item in level if _enter(item, user, found)]
+        manifests = [item for item in new if item.kind.leads_on]
+        level = []
+        for item, result in zip(manifests, overlapped(backend, read, manifests), strict=True):
+            if isinstance(result, Corrupt):
+                found.damages.append(result)
+            else:
+                level += [(item.key, child) for child in result]
 
 
 @contextlib.contextmanager
@@ -169,60 +180,12 @@ def _as_corrupt(error: CalstoreError, backend: Backend, key: str) -> Corrupt:
     return Corrupt(f"{backend.describe(key)} is gone; restore it from a copy", key)
 
 
-def _walk_set(backend: Backend, reference: Reference, record: str, found: Reach) -> None:
-    key = objects.key_of(objects.MANIFESTS, reference.digest)
-    if not _enter(key, record, reference, found):
-        return
-    try:
-        manifest = SetManifest.decoded(objects.get(backend, objects.MANIFESTS, reference))
-    except CalstoreError as error:
-        found.damages.append(_unreadable(error, backend, key))
-        return
-    for blob in manifest.files.values():
-        _enter(objects.key_of(objects.BLOBS, blob.digest), key, blob, found)
-    for detector in manifest.detectors.values():
-        _walk_detector(backend, detector, key, found)
-
-
-def _walk_detector(backend: Backend, reference: Reference, user: str, found: Reach) -> None:
-    key = objects.key_of(objects.MANIFESTS, reference.digest)
-    if not _enter(key, user, reference, found):
-        return
-    try:
-        manifest = DetectorManifest.decoded(objects.get(backend, objects.MANIFESTS, reference))
-    except CalstoreError as error:
-        found.damages.append(_unreadable(error, backend, key))
-        return
-    for by_range in manifest.constants.values():
-        for constant in by_range.values():
-            content, source = constant.content, constant.source
-            folder = objects.ARRAYS if isinstance(content, ArrayReference) else objects.BLOBS
-            _enter(objects.key_of(folder, content.digest), key, content, found)
-            if source is not None:
-                _enter(objects.key_of(objects.BLOBS, source.digest), key, source, found)
-            if constant.derivation is not None:
-                _walk_derivation(backend, constant.derivation, key, found)
-
-
-def _walk_derivation(backend: Backend, reference: Reference, user: str, found: Reach) -> None:
-    key = objects.key_of(objects.MANIFESTS, reference.digest)
-    if not _enter(key, user, reference, found):
-        return
-    try:
-        data = objects.get(backend, objects.MANIFESTS, reference)
-        inputs = DerivationManifest.decoded(data).inputs
-    except CalstoreError as error:
-        found.damages.append(_unreadable(error, backend, key))
-        return
-    for item in inputs.values():
-        _enter(objects.key_of(_FOLDERS[item.kind], item.content.digest), key, item.content, found)
-
-
-def _enter(key: str, user: str, reference: Reference | ArrayReference, found: Reach) -> bool:
+def _enter(item: Item, user: str, found: Reach) -> bool:
     """Note who uses an object; whether it is seen for the first time."""
+    key = item.key
     first = key not in found.users
     found.users.setdefault(key, set()).add(user)
-    found.references.setdefault(key, reference)
+    found.references.setdefault(key, item.content)
     return first
 
 

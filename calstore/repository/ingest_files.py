@@ -106,7 +106,7 @@ def ingest_files(
     ingested = Ingested()
     done, total = 0, sum(sizes.values())
     progress(0, total)
-    pool = ThreadPoolExecutor(_WORKERS)
+    pool = ThreadPoolExecutor(max(_WORKERS, store.backend.width))
     try:
         for path, result in zip(sizes, pool.map(one, sizes), strict=True):
             if isinstance(result, Problem):

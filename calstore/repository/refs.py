@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from calstore.errors import NotFound
 from calstore.model.names import RefName
 from calstore.model.records import BRANCH, Record
-from calstore.repository.commit import kind_of
 from calstore.repository.store import Store, ref_name
 from calstore.store import logs
 
@@ -35,13 +34,10 @@ def refs(store: Store, *, deleted: bool = False) -> Iterator[Ref]:
     Corrupt
         At the first record that is damaged.
     """
-    for log in logs.names(store.backend, "refs/"):
-        name = RefName(log.removeprefix("refs/"))
-        entry = logs.head(store.backend, log)
-        if entry is None or (entry.record.manifest is None and not deleted):
-            continue
-        first = entry.record.kind if entry.record.number == 1 else kind_of(store, name)
-        yield Ref(name, first or BRANCH, entry.record)
+    for entry, first in logs.heads(store.backend, "refs/"):
+        name = RefName(entry.record.log.removeprefix("refs/"))
+        if entry.record.manifest is not None or deleted:
+            yield Ref(name, first.kind or BRANCH, entry.record)
 
 
 def log(store: Store, name: str) -> Iterator[Record]:

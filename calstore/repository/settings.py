@@ -13,7 +13,7 @@ from calstore.model.names import RefName
 from calstore.model.records import SETTINGS, Record, Stamp
 from calstore.repository import recipes
 from calstore.repository.commit import append_record
-from calstore.repository.store import Store
+from calstore.repository.store import READS_FROM, Store
 from calstore.store import logs
 
 CALIB_DIR: Final = "calib-dir"
@@ -50,7 +50,7 @@ def change_setting(store: Store, name: str, value: str | None, stamp: Stamp) -> 
     Raises
     ------
     Invalid
-        For a name that no setting has, or a value that is no absolute path.
+        For a name that no setting has, or a value that is no absolute path where one is meant.
     """
     _check_name(name)
     if value is not None:
@@ -127,18 +127,36 @@ def is_experiment(text: str) -> bool:
     return _EXPERIMENT.fullmatch(text) is not None
 
 
+def check_reads_from(value: str) -> None:
+    """Raise `Invalid` unless a text names stores wherever it is read: by URL or absolute path."""
+    for location in value.split() or [value]:
+        if not (location.startswith("/") or "://" in location) or not location.isprintable():
+            raise Invalid(
+                f"{location!r} is neither an absolute path nor a URL of a store; several have "
+                "blanks between them"
+            )
+
+
 def _check_name(name: str) -> None:
     kind, slash, experiment = name.partition("/")
+    if name == READS_FROM:
+        return
     if kind == recipes.SETTING and recipes.is_recipe_name(experiment):
         return
     if kind not in DEFAULTS or (slash and not is_experiment(experiment)):
         known = ", ".join(f"{kind}, {kind}/<experiment>" for kind in DEFAULTS)
-        raise Invalid(f"there is no setting {name!r}; there are {known}, {recipes.SETTING}/<name>")
+        raise Invalid(
+            f"there is no setting {name!r}; there are {known}, {recipes.SETTING}/<name>, "
+            f"{READS_FROM}"
+        )
 
 
 def _check_value(name: str, value: str) -> None:
     if name.startswith(f"{recipes.SETTING}/"):
         recipes.parse_recipe(value)
+        return
+    if name == READS_FROM:
+        check_reads_from(value)
         return
     fields = _FIELD.findall(value)
     unknown = set(fields) - {"instrument", "experiment"}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from calstore.errors import Invalid, NotFound
+from calstore.errors import CalstoreError, Conflict, Invalid, NotFound
 from calstore.model.names import RefName
+from calstore.model.records import SETTINGS
 from calstore.store import logs, marker, probe
 from calstore.store.backend import Backend
+from calstore.store.cached import CachedBackend, ReadCache
+from calstore.store.layered import LayeredBackend
 from calstore.store.local import LocalBackend
 from calstore.store.memory import MemoryBackend
 
@@ -22,6 +25,9 @@ FOLDER = ".calstore"
 
 _FILE: Final = "file://"
 
+READS_FROM: Final = "reads-from"
+"""The setting that names other stores to read from."""
+
 APPROVED = "approved"
 """Stands in a record's place for the newest one whose set is approved as good."""
 
@@ -32,6 +38,17 @@ class Store:
 
     backend: Backend
     id: str
+
+    @property
+    def own(self) -> Backend:
+        """Where this store's files are, without other stores and without what is kept of reads."""
+        backend = self.backend.own if isinstance(self.backend, LayeredBackend) else self.backend
+        return backend.below if isinstance(backend, CachedBackend) else backend
+
+    @property
+    def others(self) -> Sequence[Backend]:
+        """The stores that this one reads from, in that order."""
+        return self.backend.others if isinstance(self.backend, LayeredBackend) else ()
 
     def __getitem__(self, text: str) -> Version:
         """The version that a ref (``xppn4116/main``), a record (``…@7``) or a digest names.
@@ -64,8 +81,13 @@ class Store:
         return f"<calstore store at {self.backend.describe('')}>"
 
 
-def open_store(location: str | Path) -> Store:
+def open_store(location: str | Path, *, cache: ReadCache | None = None) -> Store:
     """The store at a path or a URL.
+
+    Parameters
+    ----------
+    cache
+        Where reads of a store behind a URL are kept, for the next time.
 
     Raises
     ------
@@ -73,10 +95,11 @@ def open_store(location: str | Path) -> Store:
         When there is none.
     """
     backend = _backend(location)
-    return Store(backend, marker.read(backend))
+    store_id = marker.read(backend)
+    return Store(_layered(backend, store_id, cache, {store_id}), store_id)
 
 
-def init_store(location: str | Path, store_id: str) -> Store:
+def init_store(location: str | Path, store_id: str, *, cache: ReadCache | None = None) -> Store:
     """A new, empty store.
 
     Parameters
@@ -99,7 +122,7 @@ def init_store(location: str | Path, store_id: str) -> Store:
     elif not isinstance(backend, MemoryBackend):
         _prove(backend, store_id)
     marker.create(backend, store_id)
-    return Store(backend, store_id)
+    return Store(_layered(backend, store_id, cache, {store_id}), store_id)
 
 
 def find_store(start: Path) -> Path:
@@ -156,6 +179,50 @@ def head_of(store: Store, name: RefName) -> logs.Entry:
 
 def _neighbours(store: Store, name: RefName) -> list[str]:
     return logs.names(store.backend, f"refs/{name.experiment}/")
+
+
+def _layered(
+    backend: Backend, store_id: str, cache: ReadCache | None, known: Set[str]
+) -> LayeredBackend:
+    """A store's backend with all that it reads through.
+
+    Parameters
+    ----------
+    known
+        The ids of the stores that lead here, which are not asked again.
+    """
+    near = backend
+    if cache is not None and not isinstance(backend, LocalBackend | MemoryBackend):
+        near = CachedBackend(backend, cache, store_id)
+    return LayeredBackend(near, lambda: _others(near, cache, known))
+
+
+def _others(own: Backend, cache: ReadCache | None, known: Set[str]) -> list[Backend]:
+    others: list[Backend] = []
+    for location in read_from(own):
+        try:
+            backend = _backend(location)
+            store_id = marker.read(backend)
+        except CalstoreError as error:
+            # A NotFound would be taken for that of the file that was looked for.
+            raise Conflict(
+                f"{own.describe('')} reads from {location}, which cannot be opened: {error}; "
+                f"or let it do without: calstore config {READS_FROM} --unset"
+            ) from error
+        if store_id not in known:
+            others.append(_layered(backend, store_id, cache, known | {store_id}))
+    return others
+
+
+def read_from(own: Backend) -> list[str]:
+    """Where the stores are that a store reads from, as its settings say."""
+    try:
+        logs.read(own, SETTINGS, 1)
+    except NotFound:
+        return []  # as most stores; a listing would cost more
+    newest = logs.head(own, SETTINGS)
+    settings = newest.record.settings if newest is not None else None
+    return (settings or {}).get(READS_FROM, "").split()
 
 
 def _make_folder(path: Path) -> None:

@@ -29,7 +29,7 @@ class Backend(Protocol):
 
     @property
     def width(self) -> int:
-        """How many calls are worth having under way at once."""
+        """How many calls are worth having under way at once; 1 where none of them waits long."""
         ...
 
     def get(self, key: str, start: int = 0, stop: int | None = None) -> bytes:

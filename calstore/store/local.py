@@ -28,7 +28,7 @@ _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
 class LocalBackend:
     """Files below a directory; safe to share between threads and processes."""
 
-    width = 4  # two compute while two wait for the disk
+    width = 1
 
     def __init__(self, root: Path) -> None:
         self._root = root

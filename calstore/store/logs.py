@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from calstore.errors import Corrupt, Invalid, NotFound
 from calstore.model.records import Parent, Record, parent_of
 from calstore.store.backend import Backend
+from calstore.store.overlap import overlapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,10 @@ def numbers(backend: Backend, log: str) -> list[int]:
     """The numbers of the records that a listing shows, ascending."""
     found = []
     for key in backend.list(f"{log}/"):
-        name = key.removeprefix(f"{log}/")
-        if not (len(name) == 8 and name.isdecimal() and name.isascii()):
-            raise Corrupt(f"{backend.describe(key)} is no record; move it out of the store", key)
-        found.append(int(name))
+        where, number = _place(backend, key)
+        if where != log:
+            raise _no_record(backend, key)
+        found.append(number)
     return found
 
 
@@ -85,15 +86,16 @@ def history(backend: Backend, log: str) -> Iterator[Entry]:
         When one is missing, damaged, or not the one that its follower was built upon.
     """
     entry = head(backend, log)
+    below = range(entry.record.number - 1, 0, -1) if entry else range(0)
+    earlier = overlapped(backend, lambda number: _read_if_there(backend, log, number), below)
     while entry is not None:
         yield entry
         number = entry.record.number - 1
         if number == 0:
             return
-        try:
-            before = read(backend, log, number)
-        except NotFound:
-            raise gone(backend, log, number) from None
+        before = next(earlier, None)
+        if before is None:
+            raise gone(backend, log, number)
         if before.parent not in entry.record.parents:
             key = _key(log, number)
             raise Corrupt(
@@ -127,6 +129,43 @@ def gone(backend: Backend, log: str, number: int) -> Corrupt:
 def names(backend: Backend, family: str) -> list[str]:
     """The logs below ``family`` (``refs/``) that have a record, ascending."""
     return sorted({key.rsplit("/", 1)[0] for key in backend.list(family)})
+
+
+def heads(backend: Backend, family: str) -> Iterator[tuple[Entry, Record]]:
+    """The newest record and the first one of each log below ``family``, by log.
+
+    What is there is listed once, and as fresh as the listing.
+
+    Raises
+    ------
+    Corrupt
+        When one of them is damaged or gone.
+    """
+    newest: dict[str, int] = {}
+    for key in backend.list(family):
+        log, number = _place(backend, key)
+        newest[log] = max(number, newest.get(log, 0))
+
+    def ends(log: str) -> tuple[Entry, Record]:
+        number = newest[log]
+        try:
+            entry = read(backend, log, number)
+        except NotFound:
+            raise gone(backend, log, number) from None
+        return entry, entry.record if number == 1 else first(backend, log)
+
+    return overlapped(backend, ends, sorted(newest))
+
+
+def _place(backend: Backend, key: str) -> tuple[str, int]:
+    log, _, name = key.rpartition("/")
+    if not (len(name) == 8 and name.isdecimal() and name.isascii()):
+        raise _no_record(backend, key)
+    return log, int(name)
+
+
+def _no_record(backend: Backend, key: str) -> Corrupt:
+    return Corrupt(f"{backend.describe(key)} is no record; move it out of the store", key)
 
 
 def _key(log: str, number: int) -> str:

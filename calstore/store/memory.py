@@ -13,7 +13,7 @@ from calstore.store.backend import Existing
 class MemoryBackend:
     """Files in a dictionary; safe to share between threads."""
 
-    width = 2
+    width = 1
 
     def __init__(self) -> None:
         self._files: dict[str, bytes] = {}

@@ -61,7 +61,7 @@ def decode_panel(encoded: memoryview, dtype: str, out: memoryview) -> str | None
 
     The caller checks the digest: a frame may be intact and yet fill only a part of ``out``.
     """
-    if len(encoded) < _CRC or _crc(encoded[:-_CRC]) != encoded[-_CRC:]:
+    if not has_its_checksum(encoded):
         return "its crc32c is wrong"
     codec = blosc if dtype.startswith("float") else zstd
     try:
@@ -70,6 +70,11 @@ def decode_panel(encoded: memoryview, dtype: str, out: memoryview) -> str | None
     except (RuntimeError, ValueError) as error:
         return str(error)
     return None
+
+
+def has_its_checksum(encoded: memoryview) -> bool:
+    """Whether an encoded panel ends in the crc32c of the rest."""
+    return len(encoded) >= _CRC and _crc(encoded[:-_CRC]) == encoded[-_CRC:]
 
 
 def cut(shard: Buffer, count: int, where: str, key: str) -> list[memoryview]:
