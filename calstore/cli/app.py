@@ -14,6 +14,7 @@ from calstore.cli import (
     adopt,
     approve,
     check,
+    clone,
     compare_runs,
     config,
     copy,
@@ -31,9 +32,13 @@ from calstore.cli import (
     log,
     mask,
     materialize,
+    mirror,
     prefetch,
     promote,
+    pull,
+    push,
     refs,
+    repair,
     reproduce,
     run_,
     runs,
@@ -98,7 +103,12 @@ app.command("prefetch")(prefetch.prefetch)
 app.command("used")(used.used)
 app.command("check")(check.check)
 app.command("config")(config.config)
+app.command("push")(push.push)
+app.command("pull")(pull.pull)
+app.command("clone")(clone.clone)
+app.command("mirror")(mirror.mirror)
 app.command("verify")(verify.verify)
+app.command("repair")(repair.repair)
 app.command("demo")(demo.demo)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from calstore.errors import NotFound
 from calstore.model.digest import Digest
@@ -11,12 +12,13 @@ from calstore.model.records import GOOD, Record
 from calstore.repository.store import Store
 from calstore.store import logs
 
-_FAMILY = "approvals/"
+APPROVALS: Final = "approvals/"
+"""Below it, the logs of sets that somebody said a word about."""
 
 
 def approvals_log(digest: Digest) -> str:
     """The log that holds the approvals of a set."""
-    return f"{_FAMILY}{digest.hex}"
+    return f"{APPROVALS}{digest.hex}"
 
 
 def approval_of(store: Store, digest: Digest) -> Record | None:
@@ -38,7 +40,7 @@ def approvals_of(store: Store, digest: Digest) -> tuple[Record, ...]:
 
 def approval_finder(store: Store) -> Callable[[Digest], Record | None]:
     """`approval_of` for many sets: what there is is listed once."""
-    there = set(logs.names(store.backend, _FAMILY))
+    there = set(logs.names(store.backend, APPROVALS))
     return lambda digest: approval_of(store, digest) if approvals_log(digest) in there else None
 
 

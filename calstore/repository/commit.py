@@ -57,7 +57,7 @@ def commit(
         When the ref is a tag, or a new name differs from another's in case alone.
     """
     if base is None:
-        _refuse_look_alike(store, name)
+        refuse_look_alike(store, name)
     elif operation != DELETE:
         refuse_tag(store, name)
     parents = (() if base is None else (base.parent,)) + tuple(sources)
@@ -152,7 +152,7 @@ def refuse_tag(store: Store, name: RefName) -> None:
         raise Invalid(f"{name} is a tag, which never moves; fork it: calstore fork {name} NEW")
 
 
-def _refuse_look_alike(store: Store, name: RefName) -> None:
+def refuse_look_alike(store: Store, name: RefName) -> None:
     """Raise `Invalid` where a component differs from a neighbour's in case alone."""
     folder = "refs/"
     for part in name.text.split("/"):

@@ -56,11 +56,21 @@ class Item:
     @property
     def identity(self) -> Reference:
         """Its digests and size, without what an array's dtype and shape are."""
-        content = self.content
-        return content.content if isinstance(content, ArrayReference) else content
+        return identity_of(self.content)
+
+
+def identity_of(content: Reference | ArrayReference) -> Reference:
+    """The digests and the size of an object, without what an array's dtype and shape are."""
+    return content.content if isinstance(content, ArrayReference) else content
 
 
 _OF_INPUTS: Final = {"array": Kind.ARRAY, "blob": Kind.BLOB, FRAMES: Kind.INPUT}
+
+
+def folder_of(key: str) -> str:
+    """Where an object of this key lies: the folder of its kind."""
+    folders = (objects.ARRAYS, objects.BLOBS, objects.MANIFESTS)
+    return next(folder for folder in folders if key.startswith(folder))
 
 
 def children(kind: Kind, data: bytes) -> list[Item]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from calstore.errors import CalstoreError, Corrupt
+from calstore.errors import CalstoreError, Corrupt, NotFound
 from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Reference
 from calstore.model.records import INPUTS, RESULTS, RUNS, SETTINGS, USES, Record
@@ -31,11 +31,14 @@ class Reach:
         Key → what refers to it says of it.
     damages
         What could not be read on the way.
+    elsewhere
+        Records of other logs that records came from and that are not here, as a pull leaves them.
     """
 
     users: dict[str, set[str]] = field(default_factory=dict)
     references: dict[str, Reference | ArrayReference] = field(default_factory=dict)
     damages: list[Corrupt] = field(default_factory=list)
+    elsewhere: set[str] = field(default_factory=set)
     records: int = 0
 
     def versions(self, key: str) -> list[str]:
@@ -169,6 +172,8 @@ def _check_sources(backend: Backend, entry: logs.Entry, found: Reach) -> None:
                 raise Corrupt(
                     f"{backend.describe(key)} is not the record that {entry.record.name} names", key
                 )
+        except NotFound:
+            found.elsewhere.add(f"{parent.log.removeprefix('refs/')}@{parent.number}")
         except CalstoreError as error:
             if not any(damage.key == key for damage in found.damages):
                 found.damages.append(_as_corrupt(error, backend, key))

@@ -46,6 +46,13 @@ class Store:
         return backend.below if isinstance(backend, CachedBackend) else backend
 
     @property
+    def uncached(self) -> Store:
+        """This store, of which everything is read where it is."""
+        if self.own is self.backend:
+            return self
+        return Store(LayeredBackend(self.own, lambda: self.others), self.id)
+
+    @property
     def others(self) -> Sequence[Backend]:
         """The stores that this one reads from, in that order."""
         return self.backend.others if isinstance(self.backend, LayeredBackend) else ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from calstore.errors import CalstoreError, Corrupt, Invalid, NotFound
 from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Digest, xxh128
 from calstore.model.names import RefName
+from calstore.repository.contents import identity_of
 from calstore.repository.damage import EVERYTHING, Reach, reach
 from calstore.repository.store import Store
 from calstore.store import logs, marker, objects
@@ -29,6 +30,15 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True)
+class Borrowed:
+    """What is read from another store: objects, bytes of their values, the refs that need them."""
+
+    objects: int
+    size: int
+    refs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
     """What was read again, and what was wrong.
 
@@ -38,6 +48,10 @@ class Verified:
         Bytes of the objects that were hashed.
     unreferenced
         Objects that no record leads to; an interrupted command leaves such.
+    borrowed
+        What is not in this store, by the place of the store that it is read from.
+    elsewhere
+        Records of other refs that records came from, and that are not here.
     """
 
     records: int
@@ -45,6 +59,8 @@ class Verified:
     size: int
     unreferenced: int
     damages: tuple[Damage, ...]
+    borrowed: Mapping[str, Borrowed]
+    elsewhere: tuple[str, ...]
 
 
 def verify(
@@ -71,21 +87,25 @@ def verify(
     NotFound
         When there is no such ref.
     """
-    marker.read(store.backend)
+    store = store.uncached
+    marker.read(store.own)
     families: tuple[str, ...] = EVERYTHING
     if name is not None:
         ref = RefName(name)
         families = (f"{ref.log}/",)
-        if not logs.names(store.backend, families[0]):
+        if not logs.names(store.own, families[0]):
             raise NotFound(f"there is no ref {ref}; calstore refs lists all")
     found = reach(store, families)
+    lent = _borrowed(store, found)
     damages = [*found.damages, *_missing(store, expected)]
     damages += [] if name is not None else _strangers(store)
-    keys = [*found.references, *([] if name is not None else _unreferenced(store, found, damages))]
+    keys = [key for key in found.references if key not in lent]
+    unreferenced = [] if name is not None else _unreferenced(store, found, damages)
+    keys += unreferenced
     broken = {damage.key for damage in damages}
     size = 0
     budget = Budget(_BUDGET)
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(max(os.cpu_count() or 1, store.own.width))
     try:
         progress(0, len(keys))
         results = pool.map(lambda key: _check(store, key, found, budget), keys)
@@ -101,9 +121,45 @@ def verify(
         found.records,
         len(keys),
         size,
-        len(keys) - len(found.references),
+        len(unreferenced),
         tuple(_damage(damage, found) for damage in damages),
+        _by_lender(lent, found),
+        tuple(sorted(found.elsewhere)),
     )
+
+
+def _borrowed(store: Store, found: Reach) -> dict[str, str]:
+    """Key → the place of the store that has it, of what this store does not have itself."""
+    if not store.others:
+        return {}
+    own = {_object_of(key) for key in store.own.list("objects/")}
+    lent = {}
+    for key in found.references:
+        if key in own:
+            continue
+        file = f"{key}/zarr.json" if key.startswith(objects.ARRAYS) else key
+        for other in store.others:
+            try:
+                other.size(file)
+            except NotFound:
+                continue
+            lent[key] = other.describe("")
+            break
+    return lent
+
+
+def _by_lender(lent: Mapping[str, str], found: Reach) -> dict[str, Borrowed]:
+    borrowed = {}
+    for place in sorted(set(lent.values())):
+        keys = [key for key, lender in lent.items() if lender == place]
+        refs = {name.partition("@")[0] for key in keys for name in found.versions(key)}
+        size = sum(identity_of(found.references[key]).size for key in keys)
+        borrowed[place] = Borrowed(len(keys), size, tuple(sorted(refs)))
+    return borrowed
+
+
+def _object_of(key: str) -> str:
+    return key.rpartition("/")[0] if key.startswith(objects.ARRAYS) else key
 
 
 def _damage(error: Corrupt, found: Reach) -> Damage:
@@ -120,10 +176,10 @@ def _missing(store: Store, expected: Sequence[str]) -> list[Corrupt]:
             raise Invalid(f"{text!r} is no record; write xppn4116/main@7")
         log = RefName(name).log
         try:
-            logs.read(store.backend, log, int(number))
+            logs.read(store.own, log, int(number))
         except NotFound:
             key = f"{log}/{int(number):08d}"
-            message = f"{store.backend.describe(key)} is gone; restore it from a copy"
+            message = f"{store.own.describe(key)} is gone; restore it from a copy"
             missing.append(Corrupt(message, key))
         except Corrupt:
             continue  # found on the way already
@@ -134,12 +190,12 @@ def _strangers(store: Store) -> list[Corrupt]:
     """Files that calstore does not write, in places where only calstore writes."""
     folders = (objects.ARRAYS, objects.BLOBS, objects.MANIFESTS)
     damages = []
-    for key in store.backend.list("objects/"):
+    for key in store.own.list("objects/"):
         folder = next((folder for folder in folders if key.startswith(folder)), None)
         parts = key.removeprefix(folder).split("/") if folder else []
         depth = 3 if folder == objects.ARRAYS else 2
         if len(parts) != depth or parts[0] != parts[1][:2] or not _is_digest(parts[1]):
-            message = f"{store.backend.describe(key)} is no object of calstore; move it away"
+            message = f"{store.own.describe(key)} is no object of calstore; move it away"
             damages.append(Corrupt(message, key))
     return damages
 
@@ -151,12 +207,11 @@ def _is_digest(text: str) -> bool:
 def _unreferenced(store: Store, found: Reach, damages: list[Corrupt]) -> list[str]:
     strange = {damage.key for damage in damages}
     keys = set()
-    for key in store.backend.list("objects/"):
+    for key in store.own.list("objects/"):
         if key in strange:
             continue
-        own = key.rsplit("/", 1)[0] if key.startswith(objects.ARRAYS) else key
-        if own not in found.references:
-            keys.add(own)
+        if _object_of(key) not in found.references:
+            keys.add(_object_of(key))
     return sorted(keys)
 
 
@@ -171,21 +226,21 @@ def _check(store: Store, key: str, found: Reach, budget: Budget) -> int | Corrup
                 return _check_array(store, reference)
         folder = objects.BLOBS if key.startswith(objects.BLOBS) else objects.MANIFESTS
         with budget.of(reference.size):
-            data = objects.get(store.backend, folder, reference)
-            objects.check_sha256(data, reference, store.backend.describe(key), key)
+            data = objects.get(store.own, folder, reference)
+            objects.check_sha256(data, reference, store.own.describe(key), key)
         return len(data)
     except Corrupt as error:
         return error if error.key else Corrupt(str(error), key)
     except CalstoreError as error:
-        return Corrupt(f"{store.backend.describe(key)}: {error}", key)
+        return Corrupt(f"{store.own.describe(key)}: {error}", key)
 
 
 def _check_array(store: Store, reference: ArrayReference) -> int:
     from calstore.store import arrays
 
-    array = arrays.get(store.backend, reference)
+    array = arrays.get(store.own, reference)
     key = objects.key_of(objects.ARRAYS, reference.digest)
-    arrays.check_sha256(array, reference, store.backend.describe(key))
+    arrays.check_sha256(array, reference, store.own.describe(key))
     return reference.content.size
 
 
@@ -196,9 +251,9 @@ def _check_unreferenced(store: Store, key: str) -> int:
         from calstore.store import arrays
 
         # Half an array is what an interrupted command leaves: no zarr.json, so no array.
-        stored = arrays.stored_reference(store.backend, Digest(bytes.fromhex(name)))
+        stored = arrays.stored_reference(store.own, Digest(bytes.fromhex(name)))
         return 0 if stored is None else _check_array(store, stored)
-    data = store.backend.get(key)
+    data = store.own.get(key)
     if xxh128(data).hex != name:
-        raise Corrupt(f"{store.backend.describe(key)} is damaged: its hash is wrong", key)
+        raise Corrupt(f"{store.own.describe(key)} is damaged: its hash is wrong", key)
     return len(data)

@@ -174,6 +174,29 @@ def stored_reference(backend: Backend, digest: Digest) -> ArrayReference | None:
         raise Corrupt(f"{backend.describe(key)} is damaged; remove its folder", key) from None
 
 
+def files_of(reference: ArrayReference) -> tuple[str, ...]:
+    """The keys of an array's files, in the order in which they are to be stored."""
+    folder = key_of(ARRAYS, reference.digest)
+    values = (f"{folder}/{_chunk_key(reference.shape)}",) if reference.content.size else ()
+    return (*values, f"{folder}/zarr.json")
+
+
+def is_stored(backend: Backend, reference: ArrayReference) -> bool:
+    """Whether an array is there, judged by ``zarr.json`` and sizes; reads no values.
+
+    Raises
+    ------
+    Corrupt
+        When it is there, and what is seen of it is wrong.
+    """
+    folder = key_of(ARRAYS, reference.digest)
+    document = _document(backend, folder)
+    if document is None:
+        return False
+    _checked_digests(document, reference, backend)
+    return _has_values(backend, folder, reference)
+
+
 def canonical(array: Array) -> Array:
     """The same values in C order and little-endian; a copy only where one is needed.
 
@@ -210,9 +233,13 @@ def _store(
 ) -> None:
     folder = key_of(ARRAYS, reference.digest)
     document = _zarr_json(reference, panels)
-    if _is_stored(backend, folder, reference, document):
+    key = f"{folder}/zarr.json"
+    found = _document(backend, folder)
+    if found not in (None, document):
+        raise Corrupt(f"{backend.describe(key)} is damaged; remove its folder, run again", key)
+    if found is not None and _has_values(backend, folder, reference):
         # Let sync() cover the name, whose first writer may have died before it was durable.
-        backend.create(f"{folder}/zarr.json", document)
+        backend.create(key, document)
         return
     if reference.content.size:
         chunk = f"{folder}/{_chunk_key(reference.shape)}"
@@ -220,7 +247,7 @@ def _store(
         existing = backend.create(chunk, *encoded)
         if existing is not None:
             _check_shard(backend, chunk, reference, existing.size)
-    backend.create(f"{folder}/zarr.json", document)
+    backend.create(key, document)
 
 
 def _encoded(values: Panelled, reference: ArrayReference) -> list[bytes]:
@@ -229,15 +256,16 @@ def _encoded(values: Panelled, reference: ArrayReference) -> list[bytes]:
     return [shards.encode_panel(values[0], reference.dtype)]
 
 
-def _is_stored(backend: Backend, folder: str, reference: ArrayReference, document: bytes) -> bool:
-    """Whether the array is stored, judged by sizes; `Corrupt` if it is but they are wrong."""
-    key = f"{folder}/zarr.json"
+def _document(backend: Backend, folder: str) -> bytes | None:
+    """The ``zarr.json`` of an array, ``None`` where there is none."""
     try:
-        found = backend.get(key)
+        return backend.get(f"{folder}/zarr.json")
     except NotFound:
-        return False
-    if found != document:
-        raise Corrupt(f"{backend.describe(key)} is damaged; remove its folder, run again", key)
+        return None
+
+
+def _has_values(backend: Backend, folder: str, reference: ArrayReference) -> bool:
+    """Whether an array's values are there, judged by sizes; `Corrupt` if these are wrong."""
     if reference.content.size:
         chunk = f"{folder}/{_chunk_key(reference.shape)}"
         try:
@@ -280,6 +308,12 @@ def panel_digests(backend: Backend, reference: ArrayReference) -> list[Digest]:
         data = backend.get(key)
     except NotFound:
         raise Corrupt(f"{backend.describe(key)} is gone; restore it from a copy", key) from None
+    return _checked_digests(data, reference, backend)
+
+
+def _checked_digests(data: bytes, reference: ArrayReference, backend: Backend) -> list[Digest]:
+    """The panels' digests that a ``zarr.json`` lists; `Corrupt` where they are not its array's."""
+    key = f"{key_of(ARRAYS, reference.digest)}/zarr.json"
     try:
         listed = json.loads(data)["attributes"]["calstore"]["panels"]
         panels = [Digest(bytes.fromhex(panel)) for panel in listed]

@@ -31,6 +31,15 @@ def append(backend: Backend, record: Record) -> bool:
     return created
 
 
+def copy(backend: Backend, record: Record) -> bool:
+    """Create a record of another store, as it is; ``False`` when another one has its place.
+
+    Everything that it leads to must be durable before. The record is after `Backend.sync`.
+    """
+    key, data = _key(record.log, record.number), record.encoded()
+    return backend.create(key, data) is None or backend.get(key) == data
+
+
 def head(backend: Backend, log: str) -> Entry | None:
     """The newest record, ``None`` for a log without any.
 
@@ -118,6 +127,11 @@ def first(backend: Backend, log: str) -> Record:
         return read(backend, log, 1).record
     except NotFound:
         raise gone(backend, log, 1) from None
+
+
+def no_log(backend: Backend, log: str) -> NotFound:
+    """The error for a log that has no record."""
+    return NotFound(f"{backend.describe('')} has no {log.removeprefix('refs/')}")
 
 
 def gone(backend: Backend, log: str, number: int) -> Corrupt:

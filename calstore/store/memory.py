@@ -11,11 +11,18 @@ from calstore.store.backend import Existing
 
 
 class MemoryBackend:
-    """Files in a dictionary; safe to share between threads."""
+    """Files in a dictionary; safe to share between threads.
+
+    Parameters
+    ----------
+    place
+        What people are told where the files are.
+    """
 
     width = 1
 
-    def __init__(self) -> None:
+    def __init__(self, place: str = "memory:") -> None:
+        self._place = place
         self._files: dict[str, bytes] = {}
         self._lock = threading.Lock()
 
@@ -59,4 +66,4 @@ class MemoryBackend:
 
     def describe(self, key: str) -> str:
         """Where a person finds the file."""
-        return f"memory:{key}"
+        return f"{self._place}{key}"

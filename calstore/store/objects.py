@@ -120,10 +120,18 @@ def find(backend: Backend, folder: str, prefix: str) -> Digest:
 
 def exists(backend: Backend, folder: str, reference: Reference) -> None:
     """Raise `Corrupt` unless a file of the right size is there; reads nothing."""
+    if not is_stored(backend, folder, reference):
+        key = key_of(folder, reference.digest)
+        raise Corrupt(f"{backend.describe(key)} is gone; restore it from a copy", key)
+
+
+def is_stored(backend: Backend, folder: str, reference: Reference) -> bool:
+    """Whether a blob or a manifest is there; `Corrupt` if it is and its size is wrong."""
     key = key_of(folder, reference.digest)
     try:
         size = backend.size(key)
     except NotFound:
-        raise Corrupt(f"{backend.describe(key)} is gone; restore it from a copy", key) from None
+        return False
     if size != reference.size:
         raise Corrupt(f"{backend.describe(key)} has {size} bytes instead of {reference.size}", key)
+    return True
