@@ -126,8 +126,11 @@ def regular_files(root: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No store, no person and no width of a terminal from outside."""
+def plain_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """No store, no person, no width of a terminal and nothing kept of reads from outside."""
+    monkeypatch.setenv("CALSTORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     for name in ("CALSTORE", "CALSTORE_USER", "COLUMNS", "_CALSTORE_COMPLETE"):
         monkeypatch.delenv(name, raising=False)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -80,3 +82,12 @@ def s3() -> Iterator[str]:
         s3fs.S3FileSystem().mkdir(BUCKET)
         yield f"s3://{BUCKET}"
     s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture(params=["directory", "s3"])
+def new_place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Gives a place at which there is no store yet, each time another one."""
+    if request.param == "directory":
+        return lambda: str(tmp_path / f"far-{secrets.token_hex(4)}")
+    bucket: str = request.getfixturevalue("s3")
+    return lambda: f"{bucket}/{secrets.token_hex(8)}"

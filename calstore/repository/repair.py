@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from calstore.errors import CalstoreError, Corrupt, NotFound
 from calstore.model.arrays import ArrayReference
@@ -16,9 +15,6 @@ from calstore.repository.store import Store
 from calstore.repository.verify import verify
 from calstore.store import arrays, copying, logs, objects
 from calstore.store.backend import Backend
-
-_ROUNDS: Final = 16
-"""A manifest that was had again may lead to more that is gone; a set is five deep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +48,19 @@ def repair(
     """
     store = store.uncached
     mended: list[str] = []
-    refused: dict[str, str] = {}
-    for _ in range(_ROUNDS):
-        damages = verify(store, progress=progress).damages
-        waiting = [damage for damage in damages if damage.key not in refused]
-        if not waiting:
-            break
+    while True:
+        # By key: a record that is damaged is also not the one that its follower names.
+        damages = {damage.key: damage for damage in verify(store, progress=progress).damages}
         found = reach(store)
-        for damage in waiting:
+        left, before = [], len(mended)
+        for key, damage in damages.items():
             try:
-                mended += _mend(store.own, source.uncached.backend, damage.key, found)
+                mended += _mend(store.own, source.uncached.backend, key, found)
             except (Corrupt, NotFound) as error:
-                refused[damage.key] = f"{damage.message}; not mended: {error}"
-    return Repaired(tuple(mended), tuple(refused.values()))
+                left.append(f"{damage.message}; not mended: {error}")
+        # A manifest that was had again may lead to more that is gone.
+        if len(mended) == before:
+            return Repaired(tuple(mended), tuple(left))
 
 
 def _mend(own: Backend, source: Backend, key: str, found: Reach) -> list[str]:
