@@ -118,17 +118,21 @@ class LayeredBackend:
             raise
 
     def _holder(self, log: str) -> Backend:
-        """Whose a log is; one that nobody has is this store's."""
-        if log not in self._holders:
-            holder = next((each for each in self._asked(log) if _has(each, log)), None)
-            if holder is None:
-                return self.own
-            self._holders[log] = holder
-        return self._holders[log]
+        """Whose a log is; one that nobody has is this store's.
 
-    def _asked(self, log: str) -> Iterator[Backend]:
-        yield self.own
-        yield from self.others
+        What is this store's stays so; what is another's may have been pulled meanwhile.
+        """
+        known = self._holders.get(log)
+        if known is self.own:
+            return known
+        if _has(self.own, log):
+            self._holders[log] = self.own
+        elif known is None:
+            other = next((each for each in self.others if _has(each, log)), None)
+            if other is None:
+                return self.own
+            self._holders[log] = other
+        return self._holders[log]
 
     def _take_over(self, log: str, holder: Backend) -> None:
         """Let a log of another store go on in this one: approvals, runs, uses, not refs."""
