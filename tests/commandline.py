@@ -151,7 +151,7 @@ def camera_tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def calstore(tmp_path: Path) -> Callable[..., Outcome]:
-    """The command, run in ``tmp_path``, where a store without refs is the nearest one."""
-    assert run("init", folder=tmp_path).code == 0
+def calstore(tmp_path: Path, store_place: str) -> Callable[..., Outcome]:
+    """The command, run in ``tmp_path``, with a store without refs."""
+    assert run("init", store_place, folder=tmp_path).code == 0
     return lambda *words: run(*words, folder=tmp_path)

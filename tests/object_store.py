@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import os
 import secrets
 import socket
@@ -14,6 +15,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+
+from calstore.repository.store import open_store
 
 BUCKET = "calibrations"
 
@@ -91,3 +94,28 @@ def new_place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], st
         return lambda: str(tmp_path / f"far-{secrets.token_hex(4)}")
     bucket: str = request.getfixturevalue("s3")
     return lambda: f"{bucket}/{secrets.token_hex(8)}"
+
+
+@pytest.fixture(params=["directory", "s3"])
+def store_place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Where a test's store shall be: every verb does the same in a directory and on S3.
+
+    Commands that run in ``tmp_path`` find it.
+    """
+    if request.param == "directory":
+        return str(tmp_path / ".calstore")
+    place = f"{request.getfixturevalue('s3')}/{secrets.token_hex(8)}"
+    monkeypatch.setenv("CALSTORE", place)
+    return place
+
+
+def shorten(place: str, pattern: str) -> str:
+    """Take the last byte of a file of a store, wherever that is; what people are told it is."""
+    files = open_store(place).own
+    key = next(key for key in files.list("") if fnmatch.fnmatchcase(key, pattern))
+    data = files.get(key)
+    files.delete(key)
+    files.create(key, data[:-1])
+    return files.describe(key)
