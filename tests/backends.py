@@ -11,8 +11,10 @@ from calstore.errors import CalstoreError, Conflict
 from calstore.model.digest import Buffer
 from calstore.store.backend import Backend, Existing
 from calstore.store.memory import MemoryBackend
+from calstore.store.remote import open_remote
 
 Result = TypeVar("Result")
+Copy = TypeVar("Copy", bound=Backend)
 
 VERBS = ("get", "size", "create", "list", "delete", "sync")
 
@@ -89,9 +91,14 @@ def counting(inner: Backend) -> FailingBackend:
     return FailingBackend(inner, 0, before=True)
 
 
-def copied(backend: Backend) -> MemoryBackend:
-    """A backend in memory with the same files."""
-    copy = MemoryBackend()
+def copied(backend: Backend, copy: Copy | None = None) -> Copy | MemoryBackend:
+    """A backend with the same files; in memory, unless another, empty one is given."""
+    into = MemoryBackend() if copy is None else copy
     for key in backend.list(""):
-        copy.create(key, backend.get(key))
-    return copy
+        into.create(key, backend.get(key))
+    return into
+
+
+def backend_at(place: str) -> Backend:
+    """The backend of a place: memory, or a URL."""
+    return MemoryBackend() if place == "memory:" else open_remote(place)

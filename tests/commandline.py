@@ -150,6 +150,11 @@ def camera_tree(tmp_path: Path) -> Path:
     )
 
 
+def store_of(folder: Path) -> str:
+    """Where the store is that commands in a folder find."""
+    return os.environ.get("CALSTORE") or str(folder / ".calstore")
+
+
 @pytest.fixture
 def calstore(tmp_path: Path, store_place: str) -> Callable[..., Outcome]:
     """The command, run in ``tmp_path``, with a store without refs."""

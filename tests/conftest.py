@@ -10,7 +10,7 @@ import pytest
 from builders import small_files, write_files
 from commandline import calstore, camera_tree, plain_environment  # noqa: F401
 from hypothesis import settings
-from object_store import s3, store_place  # noqa: F401
+from object_store import kept_place, s3, store_place  # noqa: F401
 
 # Machines are slow at times; what must be fast is measured in benchmarks/, not here.
 settings.register_profile("calstore", deadline=None)

@@ -111,6 +111,14 @@ def store_place(
     return place
 
 
+@pytest.fixture(params=["memory", "s3"])
+def kept_place(request: pytest.FixtureRequest) -> str:
+    """Where a store shall be that no command asks: every verb does the same there."""
+    if request.param == "memory":
+        return "memory:"
+    return f"{request.getfixturevalue('s3')}/{secrets.token_hex(8)}"
+
+
 def shorten(place: str, pattern: str) -> str:
     """Take the last byte of a file of a store, wherever that is; what people are told it is."""
     files = open_store(place).own

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from backends import copied
+from backends import backend_at, copied
 from builders import set_digest, stamp
 from commandline import npy_bytes, pedestals_text, run, snapshot, write_tree
 from hypothesis import assume, given
@@ -74,8 +74,8 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> MemoryBackend:
 
 
 @pytest.fixture
-def store(origin: MemoryBackend) -> Store:
-    return Store(copied(origin), STORE_ID)
+def store(origin: MemoryBackend, kept_place: str) -> Store:
+    return Store(copied(origin, backend_at(kept_place)), STORE_ID)
 
 
 @pytest.fixture

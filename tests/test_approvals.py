@@ -13,6 +13,7 @@ import pytest
 from backends import FailingBackend, copied, counting
 from builders import damages, small_files, stamp, write_files
 from commandline import Outcome, run
+from object_store import shorten
 
 from calstore.errors import CalstoreError, Invalid, NotFound
 from calstore.model.records import Stamp
@@ -31,9 +32,9 @@ MAIN = "cxis0113/main"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path, store_place: str) -> Store:
     """A ref with three records."""
-    store = init_store(tmp_path / ".calstore", "0" * 32)
+    store = init_store(store_place, "0" * 32)
     import_tree(store, write_files(tmp_path / "tree", small_files()), MAIN, stamp())
     for run_number in (5, 7):
         change(store, run_number)
@@ -118,12 +119,14 @@ def test_a_shared_account_must_say_who_it_is(store: Store) -> None:
     assert str(record.stamp.who) == "ada (cxiopr)"
 
 
-def test_what_was_approved_before_a_deletion_is_not_taken_after_it(store: Store) -> None:
+def test_what_was_approved_before_a_deletion_is_not_taken_after_it(
+    store: Store, tmp_path: Path
+) -> None:
     approve(store, f"{MAIN}@1", "good", stamp("flat"))
     delete_ref(store, MAIN, stamp())
     with pytest.raises(NotFound, match="was deleted"):
         store.version(MAIN, approved=True)
-    other = write_files(Path(str(store.backend.describe(""))).parent / "other", small_files(1))
+    other = write_files(tmp_path / "other", small_files(1))
 
     import_tree(store, other, MAIN, stamp())
 
@@ -147,20 +150,16 @@ def test_ten_people_at_once_are_all_heard(store: Store) -> None:
     assert [entry.record.number for entry in entries] == list(range(10, 0, -1))
 
 
-def test_verify_reads_approvals_and_finds_a_flipped_bit(store: Store, tmp_path: Path) -> None:
+def test_verify_reads_approvals_and_finds_a_torn_one(store: Store, store_place: str) -> None:
     approve(store, MAIN, "good", stamp("flat"))
     assert damages(store) == ()
-    path = next((tmp_path / ".calstore" / "approvals").rglob("00000001"))
-    path.chmod(0o644)
-    data = bytearray(path.read_bytes())
-    data[-5] ^= 1
 
-    path.write_bytes(data)
+    shorten(store_place, "approvals/*/00000001")
 
     assert [damage.key for damage in damages(store)] == [
-        str(path.relative_to(tmp_path / ".calstore"))
+        f"approvals/{store[MAIN].digest.hex}/00000001"
     ]
-    assert damages(open_store(tmp_path / ".calstore"))
+    assert damages(open_store(store_place))
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commandline import Outcome, run
+from commandline import Outcome, run, store_of
+from object_store import shorten
 
 import calstore
 from calstore.errors import Corrupt
@@ -25,8 +26,8 @@ def frames(count: int, shape: tuple[int, ...] = (16, 24), seed: int = 1) -> np.n
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    assert run("init", folder=tmp_path).code == 0
+def folder(tmp_path: Path, store_place: str) -> Path:
+    assert run("init", store_place, folder=tmp_path).code == 0
     return tmp_path
 
 
@@ -36,7 +37,7 @@ def dark(folder: Path, number: int, file: str, *words: object, detector: str = E
 
 
 def at(folder: Path, number: int, detector: str = EPIX) -> calstore.Version:
-    return calstore.open(folder / ".calstore")["xppn4116/main"][detector].at(run=number)
+    return calstore.open(store_of(folder))["xppn4116/main"][detector].at(run=number)
 
 
 def test_a_dark_run_becomes_constants_that_say_where_they_come_from(folder: Path) -> None:
@@ -57,7 +58,7 @@ def test_a_dark_run_becomes_constants_that_say_where_they_come_from(folder: Path
     assert constants["pixel_max"].array.max() == 65535
     reference = constants["pedestals"].constant.derivation
     assert reference is not None
-    store = calstore.open(folder / ".calstore")
+    store = calstore.open(store_of(folder))
     derivation = derivation_of(store, reference)
     read = input_of(store, derivation.inputs["frames"].content)
     assert (derivation.recipe, read.run, read.frames.count) == ("robust", 137, 200)
@@ -138,7 +139,7 @@ def test_gain_modes_come_from_a_file_each_and_a_missing_one_is_an_error(folder: 
     assert at(folder, 7, JUNGFRAU)["pedestals"].array.shape == (3, 1, 32, 32)
     reference = at(folder, 5, JUNGFRAU)["pedestals"].constant.derivation
     assert reference is not None
-    modes = derivation_of(calstore.open(folder / ".calstore"), reference).modes
+    modes = derivation_of(calstore.open(store_of(folder)), reference).modes
     assert dict(modes) == {"G0": "measured", "G1": "measured", "G2": "absent"}
 
 
@@ -208,7 +209,7 @@ def test_blocks_are_views_of_the_file(folder: Path) -> None:
 def test_another_result_of_the_same_derivation_is_an_alarm(folder: Path) -> None:
     np.save(folder / "a.npy", frames(60))
     dark(folder, 137, "a.npy")
-    store = calstore.open(folder / ".calstore")
+    store = calstore.open(store_of(folder))
     reference = at(folder, 137)["pedestals"].constant.derivation
     assert reference is not None
     known = recall(store, reference.digest)
@@ -219,15 +220,13 @@ def test_another_result_of_the_same_derivation_is_an_alarm(folder: Path) -> None
         remember(store, reference, swapped, calstore.stamp(), "calstore 0")
 
 
-def test_verify_finds_damage_in_a_derivation(folder: Path) -> None:
+def test_verify_finds_damage_in_a_derivation(folder: Path, store_place: str) -> None:
     np.save(folder / "a.npy", frames(60))
     dark(folder, 137, "a.npy")
     reference = at(folder, 137)["pedestals"].constant.derivation
     assert reference is not None
     name = reference.digest.hex
-    file = folder / ".calstore/objects/manifests" / name[:2] / name
-    file.chmod(0o644)
-    file.write_bytes(b"\0" + file.read_bytes()[1:])
+    shorten(store_place, f"objects/manifests/*/{name}")
 
     found = run("verify", folder=folder)
 
@@ -246,7 +245,7 @@ def test_files_that_were_read_before_are_not_read_again(folder: Path) -> None:
     assert "(read before)" in elsewhere.out
     assert "(read before)" not in again.out
     assert "(read before)" not in other.out
-    store = calstore.open(folder / ".calstore")
+    store = calstore.open(store_of(folder))
     assert store["xppn4116/users/wilson/try"].digest == store["xppn4116/main"].digest
 
 
@@ -290,7 +289,7 @@ def test_modes_that_no_dark_measures_are_computed_from_charge_injection(folder: 
     assert np.allclose(pedestals[5], pedestals[3])
     reference = at(folder, 25, source)["pedestals"].constant.derivation
     assert reference is not None
-    roles = derivation_of(calstore.open(folder / ".calstore"), reference).inputs
+    roles = derivation_of(calstore.open(store_of(folder)), reference).inputs
     assert {"pixel_gain", "pixel_offset", "frames/FH"} <= set(roles)
 
 
@@ -335,7 +334,7 @@ def test_a_new_experiment_gets_what_belongs_to_the_same_panels(folder: Path) -> 
     assert "taken over" not in other.out
     gain = at(folder, 3)["pixel_gain"]
     assert (str(gain.runs), gain.constant.serials) == ("0-end", ("3925999620",))
-    record = calstore.open(folder / ".calstore")["xppn4116/main"].record
+    record = calstore.open(store_of(folder))["xppn4116/main"].record
     assert record is not None
     assert [parent.log for parent in record.parents] == ["refs/detectors/3925999620/main"]
 

@@ -121,9 +121,9 @@ def test_what_has_no_differences_is_refused() -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, store_place: str) -> Path:
     """A jungfrau: in the second version segment 1 of G2 is 10 ADU higher, 3 pixels have a bit."""
-    store = init_store(tmp_path / ".calstore", "0" * 32)
+    store = init_store(store_place, "0" * 32)
     random = np.random.default_rng(1)
     first: dict[str, Any] = {
         "pedestals": random.normal(2000, 5, SHAPE).astype(np.float32),

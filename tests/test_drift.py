@@ -20,9 +20,9 @@ SHAPE = (3, 2, 16, 24)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, store_place: str) -> Path:
     """Three darks, one ADU higher each; in the third, panel 1 is 8 ADU higher than that."""
-    store = init_store(tmp_path / ".calstore", "0" * 32)
+    store = init_store(store_place, "0" * 32)
     for number in range(3):
         pedestals = np.full(SHAPE, 2000 + number, np.float32)
         if number == 2:

@@ -51,8 +51,8 @@ def service() -> Iterator[CdbService]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return init_store(tmp_path / ".calstore", "0" * 32)
+def store(store_place: str) -> Store:
+    return init_store(store_place, "0" * 32)
 
 
 def values(number: float, dtype: type = np.float32) -> np.ndarray:

@@ -45,8 +45,8 @@ TO_END = RunRange(0, END)
 
 
 @pytest.fixture
-def store(small_tree: Path) -> Store:
-    store = init_store("memory:", "0" * 32)
+def store(small_tree: Path, kept_place: str) -> Store:
+    store = init_store(kept_place, "0" * 32)
     import_tree(store, small_tree, MAIN, stamp())
     fork(store, MAIN, MINE, stamp())
     return store

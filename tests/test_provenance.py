@@ -41,8 +41,8 @@ class NotedBackend(MemoryBackend):
 
 
 @pytest.fixture
-def store(small_tree: Path) -> Store:
-    store = init_store("memory:", "0" * 32)
+def store(small_tree: Path, kept_place: str) -> Store:
+    store = init_store(kept_place, "0" * 32)
     import_tree(store, small_tree, MAIN, stamp("as found"))
     return store
 

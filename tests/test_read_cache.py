@@ -209,9 +209,9 @@ def test_a_full_disk_leaves_no_half_file(
     found = read_all(near(far, cache, trouble=told.append))
 
     assert found == read_all(Store(far, ID))
-    assert told == [
-        f"nothing can be kept in {cache / ID} (No space left on device); reading goes on without it"
-    ]
+    assert len(told) == 1
+    assert told[0].startswith(f"nothing can be kept in {cache}/")
+    assert told[0].endswith(" (No space left on device); reading goes on without it")
     assert kept(cache) == []
 
 

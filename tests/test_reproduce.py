@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commandline import run
+from commandline import run, store_of
 
 import calstore
 from calstore.darks.recipe import recipe_for
@@ -24,8 +24,8 @@ EPIX = "XppGon.0:Epix100a.1"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    assert run("init", folder=tmp_path).code == 0
+def folder(tmp_path: Path, store_place: str) -> Path:
+    assert run("init", store_place, folder=tmp_path).code == 0
     noise = np.random.default_rng(1).normal(3000, 5, (130, 24, 32))
     np.save(tmp_path / "r5.npy", noise.round().astype(np.uint16))
     made = run(
@@ -50,7 +50,7 @@ def test_the_same_frames_give_the_same_digests(folder: Path) -> None:
 
 
 def test_a_derivation_can_be_named_by_its_digest(folder: Path) -> None:
-    store = calstore.open(folder / ".calstore")
+    store = calstore.open(store_of(folder))
     constant = store["xppn4116/main"][EPIX].at(run=5)["pedestals"].constant
     assert constant.derivation is not None
 
@@ -90,7 +90,7 @@ def test_frames_are_found_where_they_were_seen_before(folder: Path) -> None:
 
 
 def test_an_array_that_the_frames_do_not_give_is_told(folder: Path) -> None:
-    store = calstore.open(folder / ".calstore")
+    store = calstore.open(store_of(folder))
     constants = store["xppn4116/main"][EPIX].at(run=5)
     reference = constants["pedestals"].constant.derivation
     assert reference is not None

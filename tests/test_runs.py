@@ -10,7 +10,8 @@ from threading import Barrier, Thread
 import h5py
 import numpy as np
 import pytest
-from commandline import Outcome, run
+from commandline import Outcome, run, store_of
+from object_store import shorten
 
 import calstore
 from calstore.model.marks import RunMark
@@ -21,8 +22,8 @@ EPIX = "XppGon.0:Epix100a.1"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    assert run("init", folder=tmp_path).code == 0
+def folder(tmp_path: Path, store_place: str) -> Path:
+    assert run("init", store_place, folder=tmp_path).code == 0
     (tmp_path / "xtc").mkdir()
     place = str(tmp_path / "xtc")
     assert run("config", "data-dir/xppn4116", place, folder=tmp_path).code == 0
@@ -69,7 +70,7 @@ def test_what_is_not_said_again_stays(folder: Path) -> None:
     runs(folder, "flag", "xppn4116", 5, "--flawed", "shutter open")
     runs(folder, "tag", "xppn4116", 5, "--comment", "see log")
 
-    mark = mark_of(calstore.open(folder / ".calstore"), "xppn4116", 5)
+    mark = mark_of(calstore.open(store_of(folder)), "xppn4116", 5)
 
     assert mark == RunMark(True, "temperature", ("Epix",), None, "shutter open", "see log")
 
@@ -80,7 +81,7 @@ def test_the_history_of_a_run_is_kept(folder: Path) -> None:
     runs(folder, "flag", "xppn4116", 5, "--not-flawed", "-m", "it was shut")
     runs(folder, "flag", "xppn4116", 5, "--not-flawed")
 
-    store = calstore.open(folder / ".calstore")
+    store = calstore.open(store_of(folder))
     flaws = [record.mark.flawed for record in history_of(store, "xppn4116", 5) if record.mark]
     document = json.loads(runs(folder, "list", "xppn4116", "--history", 5, "--json").out)
 
@@ -168,11 +169,12 @@ def test_a_shared_account_names_a_person() -> None:
         tag_run(store, "xppn4116", 5, Told(comment="x"), stamp)
 
 
-def test_verify_finds_a_damaged_mark(folder: Path) -> None:
+def test_verify_finds_a_damaged_mark(
+    folder: Path, store_place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALSTORE_CACHE", "")
     runs(folder, "tag", "xppn4116", 5, "--dark", "--reason", "temperature")
-    file = folder / ".calstore/runs/xppn4116/5/00000001"
-    file.chmod(0o644)
-    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    shorten(store_place, "runs/xppn4116/5/00000001")
 
     found = run("verify", folder=folder)
 
@@ -192,7 +194,7 @@ def test_a_mark_says_of_which_detectors_the_run_is_a_dark(folder: Path) -> None:
     made = run("dark", "xppn4116", 9, "--from", "xppn4116-r0009.h5", folder=folder)
 
     assert made.code == 0, made.err
-    version = calstore.open(folder / ".calstore")["xppn4116/main"]
+    version = calstore.open(store_of(folder))["xppn4116/main"]
     assert version.detectors == (("Epix100a::CalibV1", "XppGon.0:Epix100a.2"),)
 
 
@@ -211,7 +213,7 @@ def test_a_dark_takes_reason_and_range_from_the_mark_and_refuses_a_flawed_run(
     assert refused.code == 5
     assert "run 137 of xppn4116 is flawed: shutter open" in refused.err
     assert taken.code == 0
-    version = calstore.open(folder / ".calstore")["xppn4116/main"]
+    version = calstore.open(store_of(folder))["xppn4116/main"]
     assert version.record is not None
     assert version.record.stamp.why == "temperature"
     assert str(version[EPIX].at(run=20)["pedestals"].runs) == "12-end"

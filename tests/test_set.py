@@ -16,9 +16,9 @@ ALL = RunRange(0, END)
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path, kept_place):
     (tmp_path / "calib").mkdir()
-    store = calstore.init("memory:", "0" * 32)
+    store = calstore.init(kept_place, "0" * 32)
     calstore.import_tree(store, tmp_path / "calib", "cxis0113/main", stamp())
     return store
 

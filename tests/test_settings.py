@@ -21,8 +21,8 @@ Calstore = Callable[..., Outcome]
 
 
 @pytest.fixture
-def store() -> Store:
-    return init_store("memory:", "0" * 32)
+def store(kept_place: str) -> Store:
+    return init_store(kept_place, "0" * 32)
 
 
 def test_without_settings_an_experiment_is_where_lcls_has_it(store: Store) -> None:

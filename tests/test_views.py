@@ -38,8 +38,8 @@ def files() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def store(tmp_path: Path, files: dict[str, bytes]) -> Store:
-    store = init_store(tmp_path / ".calstore", "0" * 32)
+def store(tmp_path: Path, files: dict[str, bytes], store_place: str) -> Store:
+    store = init_store(store_place, "0" * 32)
     import_tree(store, write_files(tmp_path / "tree", files), MAIN, stamp())
     return store
 

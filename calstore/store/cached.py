@@ -49,12 +49,14 @@ class CachedBackend:
     Parameters
     ----------
     store_id
-        Of the store below: a store that is made anew at the same place is another one.
+        Of the store below: a store that is made anew at the same place is another one, and so is
+        a copy of it at another place.
     """
 
     def __init__(self, below: Backend, cache: ReadCache, store_id: str) -> None:
         self.below = below
-        self._folder = cache.folder / store_id
+        place = f"{store_id} {below.describe('')}"
+        self._folder = cache.folder / xxh128(place.encode()).hex
         self._limit = cache.limit
         self._trouble = cache.trouble
         self._kept: int | None = None  # bytes, once they were counted
