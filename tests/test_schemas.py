@@ -24,6 +24,7 @@ from commandline import EPIX, OPAL, Outcome, npy_bytes, pedestals_text, run, wri
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema.protocols import Validator
+from object_store import shorten
 from psana2_client import put_version
 from referencing import Registry, Resource
 
@@ -259,9 +260,32 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         printed("adopt", "view", "xpp/users/wilson/adopted"),
     ]
     found |= _manifests(folder / ".calstore")
+    found |= _between_stores(folder, done, printed)
     found["verify"] = [printed("verify"), printed("verify", "xpp/main")]
+    found["verify"].append(printed("verify", "--against", "clone", code=1))
     found["verify"].append(_verified_with_damage(folder))
     return found
+
+
+def _between_stores(
+    folder: Path, done: Callable[..., Outcome], printed: Callable[..., Any]
+) -> dict[str, list[Any]]:
+    """A push, a pull, a clone, a version alone, and a mirror that went on otherwise."""
+    done("init", "mirror")
+    done("init", "far")
+    done("init", "void")
+    main, alone = "xpp/main", "xpp/users/wilson/alone"
+    transfers = [printed("push", main, "far"), printed("push", main, "far", "--as", alone)]
+    transfers.append(printed("pull", main, "far"))
+    transfers.append(printed("clone", ".calstore", "clone", "--refs", "xpp/*"))
+    mirrors = [printed("mirror", "mirror"), printed("mirror", "mirror")]
+    done("--store", "mirror", "set", main, "Opal", "pixel_rms", "90-91", "new.npy")
+    mirrors.append(printed("mirror", "mirror", code=4))
+    repairs = [printed("repair", "clone")]
+    for place, code in (("void", 6), (".calstore", 0)):
+        shorten(str(folder / "clone"), "refs/xpp/main/00000001")
+        repairs.append(printed("--store", "clone", "repair", place, code=code))
+    return {"transfer": transfers, "mirror": mirrors, "repair": repairs}
 
 
 def _journal_of_a_large_view(folder: Path, done: Callable[..., Outcome]) -> list[Any]:
@@ -576,6 +600,10 @@ BROKEN = [
     ("verify", "all well in spite of damage", _replace("ok", by=True)),
     ("verify", "damage without any", _replace("damages", by=[])),
     ("verify", "a version that is none", _replace("damages", 0, "versions", by=["main"])),
+    ("transfer", "a copy of less than nothing", _replace("bytes", by=-1)),
+    ("transfer", "a ref without a record", _replace("refs", 0, "source", by=0)),
+    ("mirror", "equal in spite of what is ahead", _replace("equal", by=True)),
+    ("repair", "one file that is a text", _replace("repaired", by="objects/x")),
     ("view-receipt", "another format", _replace("format", by=3)),
     ("view-receipt", "a file outside", _rename("files", "notes.txt", to="../notes.txt")),
     ("view-receipt", "made from nothing", _replace("files", "notes.txt", 0, by="")),
@@ -638,6 +666,8 @@ def _richest(name: str, documents: dict[str, list[Any]]) -> Any:
         return documents[name][1]
     if name == "detector-manifest":
         return next(item for item in documents[name] if "1-end" in str(item))
+    if name == "mirror":
+        return documents[name][-1]
     if name == "verify":
         return documents[name][-1]
     if name == "promote":
