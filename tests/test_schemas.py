@@ -473,7 +473,7 @@ def test_a_missing_key_or_one_too_many_is_refused_anywhere(
             assert not check.is_valid(broken), path
             tried += 1
 
-    assert tried > 3
+    assert tried >= 3
 
 
 def _maps_by_content(name: str) -> list[re.Pattern[str]]:
