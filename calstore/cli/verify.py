@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from calstore.cli.context import (
     progress_of,
     size_text,
 )
+
+if TYPE_CHECKING:
+    from calstore.repository.verify import Verified
 
 
 def verify(
@@ -63,53 +66,54 @@ def verify(
         expected=expect or (),
         progress=progress_of("verify", quiet=as_json),
     )
-    lacking = (
-        ()
-        if mirror is None
-        else tuple(missing_from(store, mirror, progress=progress_of("compare", quiet=as_json)))
-    )
+    lacking: tuple[str, ...] = ()
+    if mirror is not None:
+        progress = progress_of("compare", quiet=as_json)
+        lacking = tuple(missing_from(store, mirror, progress=progress))
     if as_json:
-        emit_json(
-            {
-                "borrowed": [
-                    {
-                        "bytes": each.size,
-                        "objects": each.objects,
-                        "refs": list(each.refs),
-                        "url": url,
-                    }
-                    for url, each in found.borrowed.items()
-                ],
-                "bytes": found.size,
-                "damages": [
-                    {"key": item.key, "message": item.message, "versions": list(item.versions)}
-                    for item in found.damages
-                ],
-                "elsewhere": list(found.elsewhere),
-                "lacking": list(lacking),
-                "objects": found.objects,
-                "ok": not (found.damages or lacking),
-                "records": found.records,
-                "unreferenced": found.unreferenced,
-            }
-        )
+        emit_json(_json(found, lacking))
     else:
-        from calstore.repository.damage import hurt
-
-        for item in found.damages:
-            end = hurt(list(item.versions)) if item.key.startswith("objects/") else ""
-            typer.echo(f"calstore: {item.message}{end}", err=True)
-        for message in lacking:
-            typer.echo(f"calstore: {message}", err=True)
-        for url, each in found.borrowed.items():
-            typer.echo(
-                f"{each.objects} objects ({size_text(each.size)}) are read from {url}, for "
-                f"{', '.join(each.refs)}; calstore pull REF copies what a ref needs"
-            )
-        typer.echo(
-            f"{found.records} records, {found.objects} objects ({size_text(found.size)}), "
-            f"{found.unreferenced} of them unreferenced: "
-            + (f"{len(found.damages)} damaged" if found.damages else "all as stored")
-        )
+        _print(found, lacking)
     if found.damages or lacking:
         raise typer.Exit(6 if found.damages else 1)
+
+
+def _json(found: Verified, lacking: tuple[str, ...]) -> dict[str, Any]:
+    """What was found, as ``schemas/verify.json`` describes it."""
+    return {
+        "borrowed": [
+            {"bytes": each.size, "objects": each.objects, "refs": list(each.refs), "url": url}
+            for url, each in found.borrowed.items()
+        ],
+        "bytes": found.size,
+        "damages": [
+            {"key": item.key, "message": item.message, "versions": list(item.versions)}
+            for item in found.damages
+        ],
+        "elsewhere": list(found.elsewhere),
+        "lacking": list(lacking),
+        "objects": found.objects,
+        "ok": not (found.damages or lacking),
+        "records": found.records,
+        "unreferenced": found.unreferenced,
+    }
+
+
+def _print(found: Verified, lacking: tuple[str, ...]) -> None:
+    from calstore.repository.damage import hurt
+
+    for item in found.damages:
+        end = hurt(list(item.versions)) if item.key.startswith("objects/") else ""
+        typer.echo(f"calstore: {item.message}{end}", err=True)
+    for message in lacking:
+        typer.echo(f"calstore: {message}", err=True)
+    for url, each in found.borrowed.items():
+        typer.echo(
+            f"{each.objects} objects ({size_text(each.size)}) are read from {url}, for "
+            f"{', '.join(each.refs)}; calstore pull REF copies what a ref needs"
+        )
+    typer.echo(
+        f"{found.records} records, {found.objects} objects ({size_text(found.size)}), "
+        f"{found.unreferenced} of them unreferenced: "
+        + (f"{len(found.damages)} damaged" if found.damages else "all as stored")
+    )

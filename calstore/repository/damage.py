@@ -44,7 +44,7 @@ class Reach:
     def versions(self, key: str) -> list[str]:
         """The records whose sets need this file, by name."""
         found: set[str] = set()
-        waiting, seen = [_object_of(key)], set[str]()
+        waiting, seen = [object_of(key)], set[str]()
         while waiting:
             user = waiting.pop()
             if user in seen:
@@ -200,7 +200,7 @@ def _unreadable(error: CalstoreError, backend: Backend, key: str) -> Corrupt:
     return Corrupt(f"{backend.describe(key)} cannot be used: {error}", key)
 
 
-def _object_of(key: str) -> str:
+def object_of(key: str) -> str:
     """The key under which an object is referred to: of an array's files, their folder."""
     return key.rsplit("/", 1)[0] if key.startswith(objects.ARRAYS) and key.count("/") > 3 else key
 

@@ -48,14 +48,19 @@ def repair(
     """
     store = store.uncached
     mended: list[str] = []
+    tried: set[str] = set()  # a disk that damages what is written is not written to for ever
     while True:
         # By key: a record that is damaged is also not the one that its follower names.
         damages = {damage.key: damage for damage in verify(store, progress=progress).damages}
         found = reach(store)
         left, before = [], len(mended)
         for key, damage in damages.items():
+            if key in tried:
+                left.append(damage.message)
+                continue
             try:
                 mended += _mend(store.own, source.uncached.backend, key, found)
+                tried.add(key)
             except (Corrupt, NotFound) as error:
                 left.append(f"{damage.message}; not mended: {error}")
         # A manifest that was had again may lead to more that is gone.

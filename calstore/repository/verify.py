@@ -12,7 +12,7 @@ from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Digest, xxh128
 from calstore.model.names import RefName
 from calstore.repository.contents import identity_of
-from calstore.repository.damage import EVERYTHING, Reach, reach
+from calstore.repository.damage import EVERYTHING, Reach, object_of, reach
 from calstore.repository.store import Store
 from calstore.store import logs, marker, objects
 from calstore.store.budget import Budget
@@ -132,7 +132,7 @@ def _borrowed(store: Store, found: Reach) -> dict[str, str]:
     """Key → the place of the store that has it, of what this store does not have itself."""
     if not store.others:
         return {}
-    own = {_object_of(key) for key in store.own.list("objects/")}
+    own = {object_of(key) for key in store.own.list("objects/")}
     lent = {}
     for key in found.references:
         if key in own:
@@ -156,10 +156,6 @@ def _by_lender(lent: Mapping[str, str], found: Reach) -> dict[str, Borrowed]:
         size = sum(identity_of(found.references[key]).size for key in keys)
         borrowed[place] = Borrowed(len(keys), size, tuple(sorted(refs)))
     return borrowed
-
-
-def _object_of(key: str) -> str:
-    return key.rpartition("/")[0] if key.startswith(objects.ARRAYS) else key
 
 
 def _damage(error: Corrupt, found: Reach) -> Damage:
@@ -210,8 +206,8 @@ def _unreferenced(store: Store, found: Reach, damages: list[Corrupt]) -> list[st
     for key in store.own.list("objects/"):
         if key in strange:
             continue
-        if _object_of(key) not in found.references:
-            keys.add(_object_of(key))
+        if object_of(key) not in found.references:
+            keys.add(object_of(key))
     return sorted(keys)
 
 
