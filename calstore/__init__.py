@@ -40,9 +40,13 @@ if TYPE_CHECKING:
     from calstore.repository.import_tree import import_tree
     from calstore.repository.mask import make_mask
     from calstore.repository.materialize import materialize
+    from calstore.repository.mirror import clone, mirror
+    from calstore.repository.mirror_check import missing_from
     from calstore.repository.promote import promote
+    from calstore.repository.push import copy_version, pull, push
     from calstore.repository.read_back import read_back
     from calstore.repository.refs import log, refs
+    from calstore.repository.repair import repair
     from calstore.repository.reproduce import reproduce
     from calstore.repository.runs import flag_run, mark_of, marks_of, tag_run
     from calstore.repository.set_constant import set_constant
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from calstore.repository.unset import unset
     from calstore.repository.verify import verify
     from calstore.repository.version import Version
+    from calstore.store.cached import ReadCache
     from calstore.views.state import status
 
     init = init_store
@@ -66,14 +71,17 @@ _HOMES = {
     "Invalid": "errors",
     "MaskRequest": "repository.derive_mask",
     "NotFound": "errors",
+    "ReadCache": "store.cached",
     "RunRange": "model.runs",
     "Store": "repository.store",
     "Version": "repository.version",
     "adopt": "repository.adopt",
     "approve": "repository.approve",
     "check": "repository.check",
+    "clone": "repository.mirror",
     "constant_numbers": "repository.diff_numbers",
     "copy_constants": "repository.copy",
+    "copy_version": "repository.push",
     "coverage": "repository.coverage",
     "dark": "repository.dark",
     "delete_ref": "repository.branch",
@@ -87,10 +95,15 @@ _HOMES = {
     "mark_of": "repository.runs",
     "marks_of": "repository.runs",
     "materialize": "repository.materialize",
+    "mirror": "repository.mirror",
+    "missing_from": "repository.mirror_check",
     "open": "repository.store:open_store",
     "promote": "repository.promote",
+    "pull": "repository.push",
+    "push": "repository.push",
     "read_back": "repository.read_back",
     "refs": "repository.refs",
+    "repair": "repository.repair",
     "reproduce": "repository.reproduce",
     "set_constant": "repository.set_constant",
     "stamp": "cli.identity",
@@ -113,6 +126,7 @@ __all__ = [
     "Invalid",
     "MaskRequest",
     "NotFound",
+    "ReadCache",
     "RunRange",
     "Store",
     "Version",
@@ -120,8 +134,10 @@ __all__ = [
     "adopt",
     "approve",
     "check",
+    "clone",
     "constant_numbers",
     "copy_constants",
+    "copy_version",
     "coverage",
     "dark",
     "delete_ref",
@@ -135,11 +151,16 @@ __all__ = [
     "mark_of",
     "marks_of",
     "materialize",
+    "mirror",
+    "missing_from",
     "open",
     "promote",
     "psana",
+    "pull",
+    "push",
     "read_back",
     "refs",
+    "repair",
     "reproduce",
     "set_constant",
     "stamp",
