@@ -199,7 +199,6 @@ REQUESTS: list[tuple[list[str], type[CalstoreError], str]] = [
     (["init"], Conflict, "there is a store already"),
     (["init", "calib"], Invalid, "is not empty"),
     (["init", "good.npy"], Invalid, "good.npy"),
-    (["init", "s3://bucket/store"], Invalid, "not s3:// URLs"),
     # run ranges
     (to_set(runs="7-foo"), Invalid, RANGE),
     (to_set(runs="10-5"), Invalid, "is reversed; did you mean 5-10?"),
@@ -275,7 +274,6 @@ REQUESTS: list[tuple[list[str], type[CalstoreError], str]] = [
     (["--store", "nowhere", "refs"], NotFound, "is no calstore store; make one with"),
     (["--store", "calib", "refs"], NotFound, "is no calstore store"),
     (["--store", "good.npy", "refs"], NotFound, "is no calstore store"),
-    (["--store", "s3://bucket/store", "refs"], Invalid, "not s3:// URLs"),
     (["--store", "a\0b", "refs"], Invalid, "is no path of a store"),
 ]
 
@@ -466,7 +464,7 @@ def plant_version(folder: Path, manifest: Reference, name: str = "xpp/evil") -> 
         manifest=manifest,
         kind=BRANCH,
     )
-    assert logs.append(store_in(folder).backend, record)
+    assert logs.append(store_in(folder).backend, record) is None
 
 
 def plant_detector(folder: Path, data: bytes) -> Reference:

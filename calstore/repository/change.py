@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -12,12 +14,14 @@ from calstore.model.manifests import Constant, Detector, DetectorManifest, SetMa
 from calstore.model.names import RefName
 from calstore.model.records import Parent, Record, Stamp
 from calstore.model.runs import RunRange
-from calstore.repository.commit import commit, refuse_tag
+from calstore.repository.commit import LostRace, commit, refuse_tag
 from calstore.repository.store import Store, head_of
 from calstore.repository.version import Version, load_detector, load_set
 from calstore.store import logs, objects
 
 _ATTEMPTS: Final = 1000  # each one lost means that another writer won, so this ends
+_DOUBLINGS: Final = 4
+_LONGEST_WAIT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,11 @@ def move(
     Conflict
         When others move the ref faster than this can follow.
     """
-    for _ in range(_ATTEMPTS):
-        base = logs.head(store.backend, ref.log) if may_be_new else head_of(store, ref)
-        if base is not None:
-            refuse_tag(store, ref)
+    base = logs.head(store.backend, ref.log) if may_be_new else head_of(store, ref)
+    if base is not None:
+        refuse_tag(store, ref)
+    for lost in range(_ATTEMPTS):
+        started = time.monotonic()
         wanted = decide(_version(store, base))
         if base is not None and base.record.manifest == wanted.manifest and not wanted.always:
             return Moved(base.record, False)
@@ -95,13 +100,17 @@ def move(
                 sources=wanted.sources,
                 documents=wanted.documents,
             )
-        except Conflict:
-            now = logs.head(store.backend, ref.log)
-            if (now and now.parent) == (base and base.parent):
-                raise  # no race: the disk is full, say
+        except LostRace:
+            _give_way(time.monotonic() - started, lost)
+            base = logs.head(store.backend, ref.log) if may_be_new else head_of(store, ref)
             continue
         return Moved(record, True)
     raise Conflict(f"{ref} moved {_ATTEMPTS} times meanwhile; run again when it is quiet")
+
+
+def _give_way(attempt_s: float, lost: int) -> None:
+    """Wait for a part of what some attempts take, so that of many writers not all try at once."""
+    time.sleep(min(random.uniform(0, attempt_s * 2 ** min(lost, _DOUBLINGS)), _LONGEST_WAIT_S))
 
 
 def _version(store: Store, entry: logs.Entry | None) -> Version | None:

@@ -21,6 +21,10 @@ _OPERATORS: Final = "opr"
 """How accounts end that a hutch's operators share: xppopr, cxiopr, …"""
 
 
+class LostRace(Conflict):
+    """Another writer took the next number of a log; what he did may be built upon."""
+
+
 def commit(
     store: Store,
     name: RefName,
@@ -74,9 +78,9 @@ def commit(
         documents=documents,
     )
     store.backend.sync()
-    if not logs.append(store.backend, record):
-        there = logs.read(store.backend, name.log, record.number).record
-        raise Conflict(
+    there = logs.append(store.backend, record)
+    if there is not None:
+        raise LostRace(
             f"{name} has moved: {there.name} is a {there.operation} by {there.stamp.who}; "
             "look at it, then run again"
         )
@@ -129,7 +133,7 @@ def append_record(
         results=results,
     )
     store.backend.sync()
-    return record if logs.append(store.backend, record) else None
+    return None if logs.append(store.backend, record) else record
 
 
 def refuse_nameless(stamp: Stamp) -> None:

@@ -19,16 +19,19 @@ class Entry:
     parent: Parent
 
 
-def append(backend: Backend, record: Record) -> bool:
-    """Create the record; ``False`` when another writer took the number.
+def append(backend: Backend, record: Record) -> Record | None:
+    """Create the record; the one of another writer when that took the number, else ``None``.
 
-    Everything that the record leads to must be durable before. On ``True`` the record is.
+    Everything that it leads to must be durable before. On ``None`` the record is.
     """
     key = _key(record.log, record.number)
-    data = record.encoded()
-    created = backend.create(key, data) is None or _is_ours(backend, record)
+    other = None
+    if backend.create(key, record.encoded()) is not None:
+        found = read(backend, record.log, record.number).record
+        # A reply can be lost after the write; the writer's id tells.
+        other = None if found.stamp.writer == record.stamp.writer else found
     backend.sync()
-    return created
+    return other
 
 
 def copy(backend: Backend, record: Record) -> bool:
@@ -191,9 +194,3 @@ def _read_if_there(backend: Backend, log: str, number: int) -> Entry | None:
         return read(backend, log, number)
     except NotFound:
         return None
-
-
-def _is_ours(backend: Backend, record: Record) -> bool:
-    # A reply can be lost after the write; the writer's id tells.
-    found = read(backend, record.log, record.number).record
-    return found.stamp.writer == record.stamp.writer
