@@ -30,16 +30,17 @@ from fault_proxy import fault_proxy
 from object_store import environment
 from remote import place, s3
 
-from calstore.errors import Conflict
+from calstore.errors import CalstoreError, Conflict
 from calstore.model.manifests import SetManifest
 from calstore.model.names import RefName
 from calstore.repository.change import Move, move, put_set
 from calstore.repository.import_tree import import_tree
-from calstore.repository.push import pull, push
+from calstore.repository.push import push
 from calstore.repository.refs import log
 from calstore.repository.store import Store, init_store, open_store
 
 REF = "x/main"
+VERBS = ("push", "pull", "clone")
 FAULTY = 0.3
 
 
@@ -130,49 +131,75 @@ def kills(count: int, seed: int) -> bool:
     with s3(), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         near = init_store(folder / "near", secrets.token_hex(16))
-        for number in range(3):
+        for number in range(12):
             tree = write_files(folder / f"{number}", small_files(number))
             import_tree(near, tree, REF, stamp())
         full = place()
         push(near, REF, init_store(full, secrets.token_hex(16)))
         records = [record.name for record in log(near, REF)]
-        longest = {"push": 2.0, "pull": 2.0, "clone": 2.0}
+        took = {verb: _timed(_command(verb, folder, full, "timed")) for verb in VERBS}
         for number in range(count):
-            verb = draw.choice(list(longest))
-            empty = place() if verb == "push" else str(folder / f"there{number}")
-            if verb != "clone":
-                init_store(empty, secrets.token_hex(16))
-            words = {
-                "push": ["--store", str(folder / "near"), "push", REF, empty],
-                "pull": ["--store", empty, "pull", REF, full],
-                "clone": ["clone", full, empty],
-            }[verb]
-            command = [sys.executable, "-m", "calstore", *words]
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            started = time.perf_counter()
-            process = subprocess.Popen(command, **quiet)  # type: ignore[call-overload]
-            try:
-                process.wait(draw.uniform(0.25, 1) * longest[verb])
-                outcomes["ended before"] += 1
-                longest[verb] = time.perf_counter() - started
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                outcomes["killed"] += 1
+            verb = draw.choice(VERBS)
+            command = _command(verb, folder, full, f"there{number}")
+            outcomes[_killed(command, draw.uniform(0.4, 1.05) * took[verb])] += 1
+            dest = _dest(command)
+            outcomes["with objects and no history yet"] += _is_half(dest)
             again = subprocess.run(command, check=False, capture_output=True, text=True)
-            dest = open_store(empty)
-            is_well = (
-                again.returncode == 0
-                and [record.name for record in log(dest, REF)] == records
-                and not damages(dest)
-            )
-            if not is_well:
-                print(f"{verb} of {empty}: {again.returncode} {again.stderr}")
+            store = open_store(dest)
+            if (
+                again.returncode
+                or [record.name for record in log(store, REF)] != records
+                or damages(store)
+            ):
+                print(f"{verb} of {dest}: {again.returncode} {again.stderr}")
                 outcomes["not completed"] += 1
         is_source_well = not damages(near) and not damages(open_store(full))
-        pull(near, REF, open_store(full))
     print(f"{count} times: {dict(outcomes)}; sources {'clean' if is_source_well else 'DAMAGED'}")
     return is_source_well and not outcomes["not completed"]
+
+
+def _command(verb: str, folder: Path, full: str, name: str) -> list[str]:
+    """A command that fills a place where nothing is, or an empty store."""
+    empty = place() if verb == "push" else str(folder / f"{name}-{verb}")
+    if verb != "clone":
+        init_store(empty, secrets.token_hex(16))
+    words = {
+        "push": ["--store", str(folder / "near"), "push", REF, empty],
+        "pull": ["--store", empty, "pull", REF, full],
+        "clone": ["clone", full, empty],
+    }[verb]
+    return [sys.executable, "-m", "calstore", *words]
+
+
+def _dest(command: list[str]) -> str:
+    return command[4] if "pull" in command else command[-1]
+
+
+def _timed(command: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def _killed(command: list[str], after_s: float) -> str:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(after_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return "killed"
+    return "ended before"
+
+
+def _is_half(dest: str) -> bool:
+    """Whether some was copied, and not all: what makes the second run more than a first one."""
+    try:
+        store = open_store(dest)
+    except CalstoreError:
+        return False
+    last = f"refs/{REF}/00000012"
+    return any(store.own.list("objects/")) and last not in list(store.own.list(f"refs/{REF}/"))
 
 
 def main() -> None:
