@@ -33,7 +33,6 @@ from calstore.repository.import_tree import import_tree
 from calstore.repository.materialize import materialize
 from calstore.repository.set_constant import set_constant
 from calstore.repository.store import Store, init_store, open_store
-from calstore.store.local import LocalBackend
 from calstore.views.temporaries import TEMPORARY
 
 MAIN = "cxis0113/main"
@@ -183,8 +182,7 @@ def test_a_killed_materialize_can_be_repeated_or_taken_back(
     folder = memory_path / f"views-{first}-{then}"
     dest, fresh = folder / "calib", folder / "fresh"
     materialize(versions, versions[MAIN + then], fresh)
-    assert isinstance(versions.backend, LocalBackend)
-    store = versions.backend.describe("")
+    store = versions.own.describe("")
 
     points = 0
     for nth in range(1, 10_000, 3):

@@ -7,6 +7,8 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -384,6 +386,20 @@ def test_two_updates_at_once_are_one_after_the_other(store: Store, live: Path) -
         tree.lock()
         with pytest.raises(Conflict, match="another calstore"):
             materialize(store, store[MAIN], live)
+
+
+def test_folders_that_threads_make_at_once_are_shared_as_the_directory_is(tmp_path: Path) -> None:
+    for turn in range(30):
+        dest = tmp_path / f"{turn}"
+        dest.mkdir()
+        dest.chmod(0o2770)
+
+        with Tree(dest) as tree, ThreadPoolExecutor(4) as pool:
+            names = [f"{OPAL}/pedestals/{run}-end.data" for run in range(8)]
+            list(pool.map(partial(tree.append, data=b"0", make=True), names))
+
+        folders = [path for path in dest.rglob("*") if path.is_dir()]
+        assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o2770}
 
 
 def test_an_empty_directory_that_is_there_stays_what_it_is(store: Store, tmp_path: Path) -> None:

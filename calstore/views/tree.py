@@ -9,6 +9,7 @@ import fnmatch
 import os
 import re
 import stat
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -72,6 +73,7 @@ class Tree:
     def __init__(self, root: Path) -> None:
         self._where = root
         self.made: set[str] = set()
+        self._making = threading.Lock()
         with self._mapped_errors(""):
             try:
                 self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
@@ -330,11 +332,20 @@ class Tree:
 
     @contextlib.contextmanager
     def _folder(self, folder: str, make: bool = False) -> Iterator[int]:
-        descriptor = os.dup(self._root)
+        # Nobody who makes files sees a folder of another thread before it has its mode.
+        with self._making if make else contextlib.nullcontext():
+            descriptor = self._walk(folder, make)
         try:
-            walked = ""
-            for part in folder.split("/") if folder else ():
-                walked += part
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _walk(self, folder: str, make: bool) -> int:
+        descriptor = os.dup(self._root)
+        walked = ""
+        for part in folder.split("/") if folder else ():
+            walked += part
+            try:
                 try:
                     inner = os.open(part, _FOLDER, dir_fd=descriptor)
                 except FileNotFoundError:
@@ -343,12 +354,11 @@ class Tree:
                     if make_inner(descriptor, part):
                         self.made.add(walked)
                     inner = os.open(part, _FOLDER, dir_fd=descriptor)
-                walked += "/"
+            finally:
                 os.close(descriptor)
-                descriptor = inner
-            yield descriptor
-        finally:
-            os.close(descriptor)
+            walked += "/"
+            descriptor = inner
+        return descriptor
 
     @contextlib.contextmanager
     def _mapped_errors(self, path: str, writing: bool = False) -> Iterator[None]:
