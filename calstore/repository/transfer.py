@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from calstore.errors import Conflict, NotFound
 from calstore.model.arrays import ArrayReference
 from calstore.model.digest import Reference
-from calstore.model.records import INPUTS, RESULTS
+from calstore.model.records import INPUTS, RESULTS, Parent, Record
 from calstore.repository.approvals import APPROVALS
 from calstore.repository.contents import Item, Kind, folder_of, identity_of
 from calstore.repository.damage import Reach, roots_of, walk
@@ -188,21 +188,28 @@ def _read(backend: Backend, log: str, numbers: Iterable[int]) -> list[logs.Entry
 
 def _refuse_other_sources(dest: Backend, needed: _Needed) -> None:
     """Raise `Conflict` where a record came from one that is another record at the destination."""
-    for entries in needed.entries.values():
-        for entry in entries:
-            for parent in entry.record.parents:
-                if parent.log in needed.entries:
-                    continue
-                try:
-                    there = logs.read(dest, parent.log, parent.number)
-                except NotFound:
-                    continue
-                if there.parent != parent:
-                    raise Conflict(
-                        f"{entry.record.name} came from {parent.log.removeprefix(_REFS)}"
-                        f"@{parent.number}, which is another record in {dest.describe('')}; copy "
-                        f"its constants alone: --as and a name for them there"
-                    )
+    came_from = [
+        (entry.record, parent)
+        for entries in needed.entries.values()
+        for entry in entries
+        for parent in entry.record.parents
+        if parent.log not in needed.entries
+    ]
+
+    def read(each: tuple[Record, Parent]) -> Parent | None:
+        try:
+            return logs.read(dest, each[1].log, each[1].number).parent
+        except NotFound:
+            return None
+
+    found = overlapped(dest, read, came_from)
+    for (record, parent), there in zip(came_from, found, strict=True):
+        if there not in (None, parent):
+            raise Conflict(
+                f"{record.name} came from {parent.log.removeprefix(_REFS)}@{parent.number}, which "
+                f"is another record in {dest.describe('')}; copy its constants alone: --as and a "
+                "name for them there"
+            )
 
 
 def _send(source: Backend, dest: Backend, needed: _Needed, progress: Progress) -> list[int]:
