@@ -29,10 +29,10 @@ from unittest.mock import patch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
+import numpy as np
 from builders import stamp
 from fault_proxy import fault_proxy
 from object_store import BUCKET, environment, server
-from store_tree import CHANGED
 
 from calstore.model.manifests import SetManifest
 from calstore.model.names import RefName
@@ -110,7 +110,7 @@ def tree(size: float, rounds: int, work: Path) -> None:
             first = _stored(far)
             edited = folder / "edited"
             shutil.copytree(calib, edited)
-            shutil.copyfile(work / "changed.npy", edited / CHANGED)
+            _change(edited, first // 20)
             calstore("--store", near, "import", edited, "x/main", "-m", "x")
             with fault_proxy(port, 0) as proxy:
                 again = calstore("--store", near, "push", "x/main", far, **environment(proxy.port))
@@ -130,6 +130,17 @@ def tree(size: float, rounds: int, work: Path) -> None:
             ratios.setdefault("materialize warm to local (≤ 1.3)", []).append(warm / local)
     for name, values in ratios.items():
         print(f"{name}: {statistics.median(values):.3f} ({min(values):.3f}–{max(values):.3f})")
+
+
+def _change(tree: Path, size: int) -> None:
+    """Other values in some files, of so many bytes together: what five percent stand for."""
+    for path in sorted(tree.rglob("*Epix100a*/pixel_rms/*.npy")) + sorted(
+        tree.rglob("*Epix100a*/pedestals/*.npy")
+    ):
+        if size > 0:
+            values = np.load(path)
+            np.save(path, np.roll(values, 1))
+            size -= values.nbytes
 
 
 def _stored(url: str) -> int:
