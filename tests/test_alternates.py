@@ -257,6 +257,24 @@ def test_a_store_that_reads_from_none_asks_none(small_tree: Path) -> None:
     assert own.calls["list"] == plain.calls["list"]
 
 
+def test_an_overview_asks_once_whose_the_refs_are(small_tree: Path) -> None:
+    """Far away, one question for each of 10,000 refs takes longer than all the rest."""
+    own = counting(MemoryBackend())
+    store = Store(LayeredBackend(own, tuple), "0" * 32)
+    import_tree(store, small_tree, MAIN, stamp())
+    for number in range(20):
+        fork(store, MAIN, f"cxis0113/users/me/{number}", stamp())
+    again = Store(LayeredBackend(own, tuple), "0" * 32)
+    before = own.calls.copy()
+
+    assert len(list(refs(again))) == 21
+
+    spent = own.calls - before
+    assert spent["get"] == 21
+    assert spent["size"] == 0
+    assert spent["list"] == 1
+
+
 def test_a_failure_while_a_log_is_taken_over_leaves_it_theirs(
     mine: Store, theirs: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,9 @@ class LayeredBackend:
     def list(self, prefix: str, *, deep: bool = True) -> Iterator[str]:
         """The keys of all of them below a prefix, each log from one; see `Backend.list`."""
         keys = set(self.own.list(prefix, deep=deep))
+        self._holders.update(
+            (_log_of(key), self.own) for key in keys if key.endswith(f"/{_FIRST}")
+        )  # which need not be asked again, one by one
         if not _is_never_shared(prefix):
             for other in self.others:
                 logs = {_log_of(key) for key in keys if not key.startswith(_OBJECTS)}
@@ -145,7 +148,7 @@ class LayeredBackend:
         # The first record comes last: until it is there, the log is the other's.
         for record in sorted(holder.list(f"{log}/"), reverse=True):
             self.own.create(record, holder.get(record))
-        del self._holders[log]
+        self._holders.pop(log, None)
 
 
 def _is_never_shared(key: str) -> bool:
