@@ -201,10 +201,9 @@ def _fork_if_new(store: Store, version: str, ref: str) -> None:
     from calstore.model.names import RefName
     from calstore.repository.branch import fork
     from calstore.repository.commit import refuse_tag
-    from calstore.store import logs
 
     name = RefName(ref)
-    head = logs.head(store.backend, name.log)
+    head = store.head(name.log)
     if head is None:
         fork(store, version, ref, stamp("for what psana 2's tools deposit"))
     else:

@@ -29,7 +29,7 @@ def approval_of(store: Store, digest: Digest) -> Record | None:
     Corrupt
         When its record is damaged.
     """
-    entry = logs.head(store.backend, approvals_log(digest))
+    entry = store.head(approvals_log(digest))
     return None if entry is None else entry.record
 
 

@@ -8,7 +8,7 @@ from calstore.repository.approvals import approvals_log
 from calstore.repository.commit import append_record, refuse_nameless
 from calstore.repository.store import Store
 from calstore.repository.version import locate
-from calstore.store import logs, objects
+from calstore.store import objects
 
 
 def approve(store: Store, name: str, status: str, stamp: Stamp) -> Record:
@@ -40,7 +40,7 @@ def approve(store: Store, name: str, status: str, stamp: Stamp) -> Record:
     named = str(manifest.digest) if entry is None else entry.record.name
     log = approvals_log(manifest.digest)
     while True:
-        before = logs.head(store.backend, log)
+        before = store.head(log)
         record = append_record(
             store,
             log,

@@ -54,7 +54,7 @@ def source_of(store: Store, text: str) -> tuple[Reference, tuple[Parent, ...]]:
 def _name(store: Store, source: str, new: str, stamp: Stamp, kind: str) -> Record:
     ref = ref_name(new)
     manifest, sources = source_of(store, source)
-    base = logs.head(store.backend, ref.log)
+    base = store.head(ref.log)
     if base is not None:
         _refuse_taken(store, ref, base, kind)
     objects.exists(store.backend, objects.MANIFESTS, manifest)

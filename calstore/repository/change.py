@@ -80,7 +80,7 @@ def move(
     Conflict
         When others move the ref faster than this can follow.
     """
-    base = logs.head(store.backend, ref.log) if may_be_new else head_of(store, ref)
+    base = store.head(ref.log) if may_be_new else head_of(store, ref)
     if base is not None:
         refuse_tag(store, ref)
     for lost in range(_ATTEMPTS):
@@ -102,7 +102,7 @@ def move(
             )
         except LostRace:
             _give_way(time.monotonic() - started, lost)
-            base = logs.head(store.backend, ref.log) if may_be_new else head_of(store, ref)
+            base = store.head(ref.log) if may_be_new else head_of(store, ref)
             continue
         return Moved(record, True)
     raise Conflict(f"{ref} moved {_ATTEMPTS} times meanwhile; run again when it is quiet")

@@ -32,7 +32,7 @@ from calstore.repository.runs import NOTHING, mark_of
 from calstore.repository.set_constant import overridden
 from calstore.repository.store import Store, ref_name
 from calstore.repository.version import Version, load_detector
-from calstore.store import logs, objects
+from calstore.store import objects
 from calstore.views.coverage import Shadow
 
 ALONE: Final = Alone()
@@ -249,7 +249,7 @@ def _mark(store: Store, request: DarkRequest, runs: Sequence[int]) -> RunMark:
 
 
 def _version(store: Store, ref: RefName) -> Version | None:
-    entry = logs.head(store.backend, ref.log)
+    entry = store.head(ref.log)
     return None if entry is None or entry.record.manifest is None else store[str(ref)]
 
 

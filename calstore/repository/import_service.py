@@ -16,7 +16,6 @@ from calstore.repository.commit import refuse_nameless
 from calstore.repository.deposit import deposit
 from calstore.repository.documents import Deposit, known_ids, put_content
 from calstore.repository.store import Store
-from calstore.store import logs
 
 _MAX_TEXT: Final = 64 * 1024 * 1024
 
@@ -97,7 +96,7 @@ def import_service(
         raise NotFound(f"{service.url} knows nothing of {experiment}; is that its name there?")
     problems: list[str] = []
     found = _in_order(_read(service, own, shorts, names, problems))
-    head = logs.head(store.backend, name.log)
+    head = store.head(name.log)
     known = known_ids(store, None if head is None else head.record)
     new = [each for each in found if each.document.identity not in known]
     records: list[Record] = []
@@ -120,7 +119,7 @@ def import_service(
         what = f"fall-backs of the detectors' own databases: {_listed(deposits)}"
         records.append(_added(store, ref, deposits, what, stamp("")))
     progress(len(new), len(new))
-    newest = logs.head(store.backend, name.log)
+    newest = store.head(name.log)
     return ImportedDocuments(
         tuple(records),
         len(new) + len(fresh),

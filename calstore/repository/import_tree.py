@@ -96,7 +96,7 @@ def import_tree(
     ref = ref_name(name)
     found = scan(tree, leave_out).without(aliases_in(tree))
     _refuse(found.problems, fatal_only=True)
-    entry = logs.head(store.backend, ref.log)
+    entry = store.head(ref.log)
     before = _before(store, ref, entry)
     if strict:
         _refuse([*found.problems, *_problems_inside(tree, found)], fatal_only=False)

@@ -65,7 +65,7 @@ def _refs_of_detectors(store: Store) -> Iterator[tuple[RefName, logs.Entry]]:
     """The refs that belong to detectors, those called ``main`` first."""
     names = (RefName(log.removeprefix("refs/")) for log in logs.names(store.backend, _FAMILY))
     for ref in sorted(names, key=lambda ref: (not ref.text.endswith("/main"), ref.text)):
-        entry = logs.head(store.backend, ref.log)
+        entry = store.head(ref.log)
         if entry is not None and entry.record.manifest is not None:
             yield ref, entry
 

@@ -43,7 +43,7 @@ def recall(store: Store, derivation: Digest) -> Mapping[str, ArrayReference] | N
     """What a derivation gave, by role, if that is known and all of it is still stored."""
     from calstore.store import arrays
 
-    entry = logs.head(store.backend, f"{RESULTS}/{derivation.hex}")
+    entry = store.head(f"{RESULTS}/{derivation.hex}")
     if entry is None or entry.record.results is None:
         return None
     try:
@@ -77,7 +77,7 @@ def remember(
     """
     log = f"{RESULTS}/{derivation.digest.hex}"
     while True:
-        before = logs.head(store.backend, log)
+        before = store.head(log)
         if before is not None:
             _refuse_other(store, before, results)
             return
@@ -102,7 +102,7 @@ def witness(
     """Keep where the frames of an input were found; nothing when that is known already."""
     log = f"{INPUTS}/{manifest.digest.hex}"
     while True:
-        before = logs.head(store.backend, log)
+        before = store.head(log)
         if before is not None and before.record.evidence == tuple(evidence):
             return
         made = append_record(
@@ -129,7 +129,7 @@ def seen_in(store: Store, evidence: Sequence[Evidence]) -> Iterator[InputManifes
     """The inputs that were read from these files, as they are now: same size, same time."""
     wanted = tuple(evidence)
     for log in logs.names(store.backend, f"{INPUTS}/"):
-        entry = logs.head(store.backend, log)
+        entry = store.head(log)
         if entry is None or entry.record.evidence != wanted or entry.record.manifest is None:
             continue
         yield input_of(store, entry.record.manifest)

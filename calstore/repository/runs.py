@@ -71,7 +71,7 @@ def flag_run(store: Store, experiment: str, run: int, flaw: str, stamp: Stamp) -
 
 def mark_of(store: Store, experiment: str, run: int) -> RunMark | None:
     """What is said of a run now; ``None`` where nobody said anything."""
-    entry = logs.head(store.backend, log_of(RUNS, experiment, run))
+    entry = store.head(log_of(RUNS, experiment, run))
     return None if entry is None else entry.record.mark
 
 
@@ -79,14 +79,14 @@ def marks_of(store: Store, experiment: str) -> dict[int, Record]:
     """The newest record of each run of an experiment that has a mark, by run."""
     folder = f"{RUNS}/{experiment}/"
     runs = sorted(int(log.removeprefix(folder)) for log in logs.names(store.backend, folder))
-    found = {run: logs.head(store.backend, log_of(RUNS, experiment, run)) for run in runs}
+    found = {run: store.head(log_of(RUNS, experiment, run)) for run in runs}
     return {run: entry.record for run, entry in found.items() if entry is not None}
 
 
 def history_of(store: Store, experiment: str, run: int) -> Iterator[Record]:
     """All that was said of a run, the newest first; `NotFound` where nobody said anything."""
     log = log_of(RUNS, experiment, run)
-    if logs.head(store.backend, log) is None:
+    if store.head(log) is None:
         raise NotFound(f"nobody said anything of run {run} of {experiment}")
     return (entry.record for entry in logs.history(store.backend, log))
 
@@ -127,7 +127,7 @@ def _marked(
     refuse_nameless(stamp)
     log = log_of(RUNS, experiment, run)
     while True:
-        before = logs.head(store.backend, log)
+        before = store.head(log)
         old = NOTHING if before is None else before.record.mark or NOTHING
         mark = change(old)
         if before is not None and mark == old:

@@ -14,7 +14,6 @@ from calstore.model.records import SETTINGS, Record, Stamp
 from calstore.repository import recipes
 from calstore.repository.commit import append_record
 from calstore.repository.store import READS_FROM, Store
-from calstore.store import logs
 
 CALIB_DIR: Final = "calib-dir"
 DEFAULTS: Final[Mapping[str, str]] = {
@@ -40,7 +39,7 @@ def settings_of(store: Store) -> Mapping[str, str]:
     Corrupt
         When the newest record of them is damaged.
     """
-    entry = logs.head(store.backend, SETTINGS)
+    entry = store.head(SETTINGS)
     return {} if entry is None else entry.record.settings or {}
 
 
@@ -56,7 +55,7 @@ def change_setting(store: Store, name: str, value: str | None, stamp: Stamp) -> 
     if value is not None:
         _check_value(name, value)
     while True:
-        before = logs.head(store.backend, SETTINGS)
+        before = store.head(SETTINGS)
         old = {} if before is None else before.record.settings or {}
         new = {key: text for key, text in old.items() if key != name}
         if value is not None:

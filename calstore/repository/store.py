@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +38,7 @@ class Store:
 
     backend: Backend
     id: str
+    _seen: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def own(self) -> Backend:
@@ -56,6 +57,23 @@ class Store:
     def others(self) -> Sequence[Backend]:
         """The stores that this one reads from, in that order."""
         return self.backend.others if isinstance(self.backend, LayeredBackend) else ()
+
+    def head(self, log: str) -> logs.Entry | None:
+        """The newest record of a log, ``None`` for one without any.
+
+        A log only grows, so one of a store far away is listed once and followed from then on.
+
+        Raises
+        ------
+        Corrupt
+            When it is damaged.
+        """
+        if self.backend.width == 1:
+            return logs.head(self.backend, log)
+        entry = logs.head(self.backend, log, self._seen.get(log, 0))
+        if entry is not None:
+            self._seen[log] = entry.record.number
+        return entry
 
     def __getitem__(self, text: str) -> Version:
         """The version that a ref (``xppn4116/main``), a record (``…@7``) or a digest names.
@@ -170,7 +188,7 @@ def head_of(store: Store, name: RefName) -> logs.Entry:
     NotFound
         When there is no such ref, or it is deleted.
     """
-    entry = logs.head(store.backend, name.log)
+    entry = store.head(name.log)
     if entry is None:
         others = [log.removeprefix("refs/") for log in _neighbours(store, name)]
         known = f"; {name.experiment} has {', '.join(others[:8])}" if others else ""

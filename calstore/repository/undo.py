@@ -8,7 +8,7 @@ from calstore.repository.change import Moved
 from calstore.repository.commit import commit, kind_of
 from calstore.repository.store import Store, head_of, ref_name
 from calstore.repository.version import locate
-from calstore.store import logs, objects
+from calstore.store import objects
 
 
 def undo(store: Store, name: str, stamp: Stamp, *, to: int | None = None) -> Moved:
@@ -32,7 +32,7 @@ def undo(store: Store, name: str, stamp: Stamp, *, to: int | None = None) -> Mov
         When the ref moves meanwhile: what is newest then is not what was to be undone.
     """
     ref = ref_name(name)
-    base = logs.head(store.backend, ref.log) or head_of(store, ref)
+    base = store.head(ref.log) or head_of(store, ref)
     if kind_of(store, ref) == TAG:
         raise Invalid(f"{ref} is a tag, which never moves; fork it: calstore fork {ref}@1 NEW")
     number = base.record.number - 1 if to is None else to

@@ -30,7 +30,7 @@ def record_use(version: Version, experiment: str, run: int, use: Use, stamp: Sta
         record = append_record(
             store,
             log,
-            logs.head(store.backend, log),
+            store.head(log),
             stamp=stamp,
             operation="use",
             what=what,

@@ -375,7 +375,7 @@ def _numbered(store: Store, ref: RefName, number: str) -> logs.Entry:
     try:
         return logs.read(store.backend, ref.log, int(number))
     except NotFound:
-        newest = logs.head(store.backend, ref.log)
+        newest = store.head(ref.log)
         if newest is not None and int(number) < newest.record.number:
             raise logs.gone(store.backend, ref.log, int(number)) from None
         known = "there is no such ref" if newest is None else f"its newest is {newest.record.name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from calstore.errors import Corrupt, Invalid, NotFound
 from calstore.model.records import Parent, Record, parent_of
@@ -43,19 +44,29 @@ def copy(backend: Backend, record: Record) -> bool:
     return backend.create(key, data) is None or backend.get(key) == data
 
 
-def head(backend: Backend, log: str) -> Entry | None:
+def head(backend: Backend, log: str, seen: int = 0) -> Entry | None:
     """The newest record, ``None`` for a log without any.
+
+    Parameters
+    ----------
+    seen
+        A number that was its newest once: the log is then followed from there, not listed.
 
     Raises
     ------
     Corrupt
         When it is damaged: the one before is never taken for it.
     """
-    number = max(numbers(backend, log), default=0)
-    entry = read(backend, log, number) if number else None
+    entry = _read_if_there(backend, log, seen) if seen else None
+    if entry is None:
+        newest = max(numbers(backend, log), default=0)
+        entry = read(backend, log, newest) if newest else None
     # A listing may be stale; a name that is asked for is not.
-    while (following := _read_if_there(backend, log, number + 1)) is not None:
-        entry, number = following, number + 1
+    later = count(1 if entry is None else entry.record.number + 1)
+    for found in overlapped(backend, lambda number: _read_if_there(backend, log, number), later):
+        if found is None:
+            break
+        entry = found
     return entry
 
 
