@@ -27,8 +27,6 @@ from calstore.store.local import LocalBackend
 from calstore.store.memory import MemoryBackend
 from calstore.store.remote import open_remote
 
-RACES = 2000
-
 
 @pytest.fixture(params=["memory", "local", "s3", "fsspec"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
@@ -370,13 +368,16 @@ def test_no_foreign_error_escapes(
         LocalBackend(tmp_path).create("a/one", b"1")
 
 
-def test_of_two_processes_that_race_one_wins(memory_path: Path) -> None:
-    root = memory_path / "race"
-    root.mkdir()
+@pytest.mark.parametrize(("where", "races"), [("directory", 2000), ("s3", 60)])
+def test_of_two_processes_that_race_one_wins(
+    where: str, races: int, memory_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = f"{memory_path}" if where == "directory" else request.getfixturevalue("s3")
+    place = f"{folder}/{secrets.token_hex(8)}"
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(2), context.Queue()
     processes = [
-        context.Process(target=_race, args=(root, number, barrier, results), daemon=True)
+        context.Process(target=_race, args=(place, races, number, barrier, results), daemon=True)
         for number in (0, 1)
     ]
     for process in processes:
@@ -386,19 +387,24 @@ def test_of_two_processes_that_race_one_wins(memory_path: Path) -> None:
 
     for process in processes:
         process.join()
-    for key in range(RACES):
+    backend = _opened(place)
+    for key in range(races):
         winners = [number for number in (0, 1) if told[number][key] is None]
         assert len(winners) == 1, f"race {key} has the winners {winners}"
         assert told[1 - winners[0]][key] == winners[0] + 1
-        assert (root / f"race/{key:04}").read_bytes() == b"x" * (winners[0] + 1)
-    assert len(list((root / "race").iterdir())) == RACES
+        assert backend.get(f"race/{key:04}") == b"x" * (winners[0] + 1)
+    assert len(list(backend.list("race/"))) == races
     assert {winner for winner in (0, 1) if None in told[winner]} == {0, 1}, "nobody raced"
 
 
-def _race(root: Path, number: int, barrier: Barrier, results: Queue) -> None:
-    backend = LocalBackend(root)
+def _opened(place: str) -> Backend:
+    return open_remote(place) if "://" in place else LocalBackend(Path(place))
+
+
+def _race(place: str, races: int, number: int, barrier: Barrier, results: Queue) -> None:
+    backend = _opened(place)
     told = []
-    for key in range(RACES):
+    for key in range(races):
         barrier.wait(60)
         existing = backend.create(f"race/{key:04}", b"x" * (number + 1))
         told.append(None if existing is None else existing.size)
