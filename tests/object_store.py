@@ -19,6 +19,7 @@ import pytest
 from calstore.repository.store import open_store
 
 BUCKET = "calibrations"
+SERVER = Path(__file__).with_name("s3_server.py")
 
 
 def free_port() -> int:
@@ -60,7 +61,7 @@ def server(**variables: str) -> Iterator[int]:
     """The port of a server that holds nothing yet, in a process of its own."""
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, str(SERVER), "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={**os.environ, **variables},
