@@ -592,8 +592,8 @@ def test_an_undo_that_was_overtaken_undoes_nothing(store, monkeypatch):
     put(store, MAIN, "mine", "5-9")
     real = logs.head
 
-    def head_then_another_writer(backend, name):
-        entry = real(backend, name)
+    def head_then_another_writer(backend, name, seen=0):
+        entry = real(backend, name, seen)
         monkeypatch.setattr(logs, "head", real)
         put(store, MAIN, "another", "20-29")
         return entry
