@@ -1,7 +1,7 @@
 """moto's server, with a conditional put that is one step, as S3's is.
 
 moto looks whether there is a file, and puts it some lines later: of requests in two threads both
-may win. That happened once in 13,669 puts by 16 processes. Same options as moto's.
+may win (6 of 199 races of 8, with threads that switch each microsecond). Same options as moto's.
 """
 
 from __future__ import annotations
