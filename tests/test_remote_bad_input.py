@@ -55,6 +55,13 @@ def raw(place: str) -> Mapping[str, bytes]:
 # --- places ------------------------------------------------------------------------------------
 
 
+def test_a_name_that_no_bucket_has_is_said_at_once(s3: str, tmp_path: Path) -> None:
+    for words in (["init", "s3://No!Bucket/x"], ["--store", "s3://No!Bucket/x", "refs"]):
+        refused(
+            run(*words, folder=tmp_path), 5, "cannot be asked", 'Invalid bucket name "No!Bucket"'
+        )
+
+
 def test_no_such_bucket_is_said(s3: str, tmp_path: Path) -> None:
     for words in (["init", "s3://no-such-bucket/x"], ["--store", "s3://no-such-bucket/x", "refs"]):
         refused(run(*words, folder=tmp_path), 3, "no bucket", "s3://no-such-bucket/x")

@@ -8,6 +8,7 @@ id (`calstore.store.logs.append`).
 
 from __future__ import annotations
 
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -156,7 +157,7 @@ class RemoteBackend:
             raise self._mapped(error, key, writing) from error
 
     def _mapped(self, error: Exception, key: str, writing: bool) -> CalstoreError:
-        where, why = self.describe(key), _first_line(error)
+        where, why = self.describe(key), _on_one_line(error)
         match answer_of(error):
             case Answer.ABSENT if not writing:
                 return _Absent(f"there is no {where}")
@@ -210,9 +211,9 @@ def open_remote(url: str) -> RemoteBackend:
         files, path = url_to_fs(url, **_options(scheme))
     except ImportError as error:
         hint = " (pip install 'calstore[s3]')" if scheme in ("s3", "s3a") else ""
-        raise Invalid(f"{scheme}:// needs a library{hint}: {_first_line(error)}") from error
+        raise Invalid(f"{scheme}:// needs a library{hint}: {_on_one_line(error)}") from error
     except Exception as error:
-        raise Invalid(f"cannot open {url}: {_first_line(error)}") from error
+        raise Invalid(f"cannot open {url}: {_on_one_line(error)}") from error
     root = path.strip("/")
     if not root:
         raise Invalid(f"{url} names no place for a store; write {scheme}://<bucket>/<prefix>")
@@ -234,5 +235,5 @@ def _options(scheme: str) -> dict[str, Any]:
     return options
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+def _on_one_line(error: BaseException) -> str:
+    return textwrap.shorten(str(error), 200, placeholder=" …") or type(error).__name__

@@ -60,6 +60,8 @@ _CODES: Final = {
 _NEVER_PERMITTED: Final = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError", "ProfileNotFound"}
 )
+# By name, as botocore is not there without the extra s3: a bucket's name that cannot be one.
+_NEVER_SENT: Final = frozenset({"ParamValidationError"})
 _SENSELESS_NUMBERS: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENAMETOOLONG})
 
 
@@ -82,7 +84,8 @@ def answer_of(error: BaseException) -> Answer:
     name = type(error).__name__
     if name in _NEVER_PERMITTED:
         return Answer.REFUSED
-    if isinstance(error, ValueError | TypeError | NotImplementedError) or "Validation" in name:
+    # A file system that has no mode "create" says so in one of three ways.
+    if name in _NEVER_SENT or isinstance(error, ValueError | TypeError | NotImplementedError):
         return Answer.SENSELESS
     return Answer.LATER
 
